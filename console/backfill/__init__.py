@@ -1,0 +1,1 @@
+"""`sluice backfill`: what the table holds, sent through the queue as reads."""

@@ -1,0 +1,1 @@
+"""`sluice dead-letters`: find what could not be applied, understand it, put it back."""

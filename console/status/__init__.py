@@ -1,0 +1,1 @@
+"""`sluice status`: where each part stands, and what to do about what is red."""

@@ -1,0 +1,1 @@
+"""`sluice verify`: whether index and table agree, and where they do not."""

@@ -1,0 +1,78 @@
+"""What every test may rely on: a clean environment, and services that start when asked for.
+
+A service runs for the whole session. The search engines run one after the other, the tests grouped
+by engine, so that memory stays low.
+"""
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from tests.services.engines import (
+    Engine,
+    name_search_engines,
+    run_dynamodb,
+    run_elasticmq,
+    run_moto,
+    run_search_engine,
+)
+from tests.services.environment import scrub
+
+ENGINE_FIXTURE = "search_engine"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the caller's accounts, settings and proxies from every test and what it starts."""
+    scrub(os.environ)
+    # How long an example takes says more of the machine than of the code.
+    hypothesis.settings.register_profile("sluice", deadline=None)
+    hypothesis.settings.load_profile("sluice")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Name the search engines of this run."""
+    return f"search engines: {', '.join(name_search_engines(os.environ))}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `search_engine` on every engine, unless it names its own."""
+    chosen = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if ENGINE_FIXTURE in metafunc.fixturenames and ENGINE_FIXTURE not in chosen:
+        engines = name_search_engines(os.environ)
+        metafunc.parametrize(ENGINE_FIXTURE, engines, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def search_engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """The search engine: each of osmem and Elasticsearch 8 and 9, or osmem and a given cluster.
+
+    Data of other tests may be there: take names from `fresh_name`.
+    """
+    name: str = request.param
+    with run_search_engine(name, tmp_path_factory.mktemp(name), os.environ) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Tables and streams: DynamoDB Local, or moto where it cannot run."""
+    with run_dynamodb(tmp_path_factory.mktemp("dynamodb"), os.environ) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def elasticmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Queues: ElasticMQ, or moto where it cannot run."""
+    with run_elasticmq(tmp_path_factory.mktemp("elasticmq"), os.environ) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Buckets: moto."""
+    with run_moto(tmp_path_factory.mktemp("s3")) as engine:
+        yield engine

@@ -1,0 +1,1 @@
+"""A table, its pipeline, and the commands that keep table and index equal, on real services."""
