@@ -45,8 +45,7 @@ services: setup ## Fetch the real services that the tests run on (needs Java and
 	$(BIN)/python -m tests.services prepare || true
 
 test: check services ## Everything: check, the pipeline on every service and engine, infra-test
-	$(BIN)/pytest --numprocesses 3 --dist loadfile \
-	  tests/integration tests/convergence tests/e2e tests/faults tests/chaos
+	$(BIN)/python -m tests.suite
 	infra/test.sh where-it-can
 
 mutants: setup services ## Break the order rule on purpose; the convergence suite must go red

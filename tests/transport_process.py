@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
+def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> bool:
     """Whether the condition became true in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -46,11 +46,11 @@ class Worker:
         calls = [json.loads(line) for line in lines if line.endswith("\n")]
         return [c for c in calls if c["what"] == what and text in (None, c["text"])]
 
-    def did(self, text: str, seconds: float = 10.0) -> bool:
+    def did(self, text: str, seconds: float = 30.0) -> bool:
         """Whether a task with this payload ended well in time."""
         return wait_for(lambda: self.calls("done", text), seconds)
 
-    def end(self, seconds: float = 20.0, sig: int = signal.SIGTERM) -> int:
+    def end(self, seconds: float = 40.0, sig: int = signal.SIGTERM) -> int:
         """Send a signal; the exit code."""
         self.process.send_signal(sig)
         return self.process.wait(seconds)
