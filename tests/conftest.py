@@ -1,11 +1,13 @@
 """What every test may rely on: a clean environment, and services that start when asked for.
 
-A service runs for the whole session. The search engines run one after the other, the tests grouped
-by engine, so that memory stays low.
+A service runs for the whole session, a search engine from the first test that asks for it: two
+Elasticsearch nodes take 2 GB for each process of the run.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import hypothesis
 import pytest
@@ -19,6 +21,7 @@ from tests.services.engines import (
     run_search_engine,
 )
 from tests.services.environment import scrub
+from tests.sharing import FileAndEngine, rank
 
 ENGINE_FIXTURE = "search_engine"
 
@@ -44,17 +47,39 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(ENGINE_FIXTURE, engines, indirect=True, scope="session")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(key=lambda item: rank(item.nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileAndEngine | None:
+    """Share the suite out by file and engine; by another way of pytest-xdist if told to."""
+    return FileAndEngine(config, log) if config.option.dist == "loadscope" else None
+
+
 @pytest.fixture(scope="session")
-def search_engine(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Engine]:
+def engine_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Engine]]:
+    """A search engine by its name; it runs on to the end of the session."""
+    running: dict[str, Engine] = {}
+    with ExitStack() as ends:
+
+        def run(name: str) -> Engine:
+            if name not in running:
+                folder = tmp_path_factory.mktemp(name)
+                running[name] = ends.enter_context(run_search_engine(name, folder, os.environ))
+            return running[name]
+
+        yield run
+
+
+@pytest.fixture(scope="session")
+def search_engine(request: pytest.FixtureRequest, engine_of: Callable[[str], Engine]) -> Engine:
     """The search engine: each of osmem and Elasticsearch 8 and 9, or osmem and a given cluster.
 
     Data of other tests may be there: take names from `fresh_name`.
     """
-    name: str = request.param
-    with run_search_engine(name, tmp_path_factory.mktemp(name), os.environ) as engine:
-        yield engine
+    return engine_of(request.param)
 
 
 @pytest.fixture(scope="session")

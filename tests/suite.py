@@ -1,6 +1,6 @@
 """The tests that need services; the few that missed a deadline are tried once more, alone.
 
-They run three at a time on services that take all the processor there is, so that now and then one
+They run four at a time on services that take all the processor there is, so that now and then one
 waits longer than its deadline: that says nothing of Sluice. One that fails alone too fails the run.
 What shows exactness is never tried twice: a history that did not converge once is a fault.
 """
@@ -14,6 +14,8 @@ from pathlib import Path
 FOLDERS = ("integration", "convergence", "e2e", "faults", "chaos")
 NEVER_TWICE = ("tests/convergence/", "tests/chaos/")
 AT_MOST = 3
+# tests/sharing.py says which tests stay together, and which come first.
+SHARED = ("--numprocesses", "4", "--dist", "loadscope", "--no-loadscope-reorder")
 CACHE = Path(".pytest_cache/v/cache/lastfailed")
 SOME_FAILED = 1
 
@@ -43,4 +45,4 @@ def run_suite(arguments: Sequence[str], cache: Path = CACHE) -> int:
 
 if __name__ == "__main__":
     folders = [f"tests/{folder}" for folder in FOLDERS]
-    sys.exit(run_suite(["--numprocesses", "3", "--dist", "loadfile", *folders, *sys.argv[1:]]))
+    sys.exit(run_suite([*SHARED, *folders, *sys.argv[1:]]))
