@@ -22,6 +22,7 @@ from worker.app import BrokerSettings, build_celery, run_worker
 from worker.apply import Applier
 from worker.attempts import BoundedAttempts
 from worker.calls import Caller, check_limits
+from worker.clock import read_clock_ms
 from worker.cluster import Cluster, connect
 from worker.deadletters import DeadLetterQueue
 from worker.errors import ConfigurationError, UnavailableError
@@ -205,11 +206,6 @@ def handlers(
         return BoundedAttempts(of_messages, deadletters, queue, settings.attempts)
 
     return build
-
-
-def read_clock_ms() -> int:
-    """Now, in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":
