@@ -177,7 +177,7 @@ run "everything_is_applied" {
     error_message = "the purge must name each table"
   }
   assert {
-    condition     = alltrue([for field in ["image", "user", "readonlyRootFilesystem", "environment", "secrets", "mountPoints"] : jsondecode(aws_ecs_task_definition.purge.container_definitions)[0][field] == jsondecode(aws_ecs_task_definition.worker.container_definitions)[0][field]])
+    condition     = alltrue([for field in ["image", "user", "readonlyRootFilesystem", "linuxParameters", "environment", "secrets", "mountPoints"] : jsondecode(aws_ecs_task_definition.purge.container_definitions)[0][field] == jsondecode(aws_ecs_task_definition.worker.container_definitions)[0][field]])
     error_message = "the purge must be told what the worker is told, and be as shut in"
   }
   assert {
