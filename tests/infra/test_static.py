@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from console.init.files import write_dockerfile
 from tests.infra.terraform import INFRA, ROOT
 from tests.services.engines import refuse
 
@@ -55,9 +56,10 @@ def test_each_skip_says_why() -> None:
         assert re.search(r"#checkov:skip=CKV2?_AWS_\d+:\S.{10,}\.$", line), line
 
 
-def test_hadolint_finds_nothing() -> None:
+def test_hadolint_finds_nothing_in_ours_and_in_that_of_sluice_init(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(write_dockerfile("posts_table"))
     done = subprocess.run(
-        [str(find_checker("hadolint")), str(ROOT / "Dockerfile")],
+        [str(find_checker("hadolint")), str(ROOT / "Dockerfile"), str(tmp_path / "Dockerfile")],
         check=False,
         capture_output=True,
         timeout=60,
