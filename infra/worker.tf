@@ -221,11 +221,10 @@ locals {
   # Messages waiting and in work, for each task. In work counts too: a pool that has taken all of
   # a queue is busy, and scaling on what waits alone would stop its tasks with work in hand.
   # A figure that comes late stands as it last was: filled with 0, the newest minute would always
-  # read as no work, and nothing would ever be added. One that never came counts as none.
-  # CloudWatch User Guide, "Using math expressions with CloudWatch metrics": FILL takes a time series and gives one, so
-  # one may stand in another; that a late minute always reads as its filler, and may hold an alarm for ever, is told there too.
-  # Target tracking takes every function of it (Application Auto Scaling User Guide, "... using metric math").
-  messages = "(FILL(FILL(waiting, REPEAT), 0) + FILL(FILL(working, REPEAT), 0))"
+  # read as no work, and nothing would ever be added (CloudWatch User Guide, "Using math expressions with CloudWatch
+  # metrics", of FILL in an alarm). One that never came counts as 0 in a sum (the same page). Target tracking takes every
+  # function of that page (Application Auto Scaling User Guide, "Create a target tracking scaling policy using metric math").
+  messages = "(FILL(waiting, REPEAT) + FILL(working, REPEAT))"
   backlog  = "${local.messages} / IF(tasks < 1, 1, tasks)"
 
   # What each would have with one task less: a task goes when that leaves room to spare. Backlog alone would not
