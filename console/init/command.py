@@ -153,7 +153,8 @@ def _describe(session: Session, table: str, file: Path | None) -> TableFacts:
             ) from error
         away = isinstance(error, UnavailableError)
         kind: type[SluiceError] = UnavailableError if away else MisuseError
-        raise kind(str(error), hint="or give --file items.json --key NAME:TYPE") from error
+        ways = [error.hint, "give --file items.json --key NAME:TYPE"]
+        raise kind(str(error.args[0]), hint=", or ".join(filter(None, ways))) from error
 
 
 def _check_items(items: Sequence[Item], key: Mapping[str, str], file: Path) -> Sequence[Item]:
