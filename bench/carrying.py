@@ -7,12 +7,12 @@ from producer.contract import Change, Chunk, Item, decode_chunk, parse_stream_ar
 from worker.apply import Applier
 from worker.calls import Caller
 from worker.carry import Carrier
+from worker.clock import read_clock_ms
 from worker.cluster import Answer, Cluster
 from worker.deadletters import Letter, Tried
 from worker.identity import document_id
 from worker.index import Documents, Index
 from worker.messages import MessageHandlers
-from worker.notice import read_clock_ms
 from worker.plan import Target, fold, is_insert, state_of
 from worker.tables import Table
 from worker.tasks import MessageInfo

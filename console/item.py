@@ -8,11 +8,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from console.aws import explain_aws
 from console.keys import read_key
-from console.session import Session, TableFacts, read_clock_ms
+from console.session import Session, TableFacts
 from console.verify.compare import compare, place_of
 from console.verify.documents import read_doc
 from console.verify.model import Doc, Finding, Place
 from producer.contract import Item
+from worker.clock import read_clock_ms
 from worker.cluster import Cluster, path
 from worker.errors import RefusedError, UnavailableError
 from worker.mappings import META

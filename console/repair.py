@@ -22,7 +22,7 @@ from console.help import write_epilog
 from console.lateness import wait_until_past
 from console.scan import Meter, TableReader
 from console.sending import make_read
-from console.session import Session, read_clock_ms
+from console.session import Session
 from console.verify.command import (
     Request,
     note_proof,
@@ -35,6 +35,7 @@ from console.verify.model import Doc, Finding, read_findings
 from console.verify.run import Comparer
 from console.verify.settle import batches
 from console.verify.spool import Spool
+from worker.clock import read_clock_ms
 from worker.cluster import Cluster, path
 from worker.errors import UnavailableError
 from worker.tables import Table

@@ -1,7 +1,6 @@
 """Wiring of the commands that read a table and its index: settings, clients, what the table is."""
 
 import threading
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +25,7 @@ from console.status.metrics import oldest_message, read_figures, utc_now
 from producer.contract import queue_name
 from producer.errors import ConfigurationError as ProducerConfigurationError
 from producer.settings import Settings as ProducerSettings
+from worker.clock import read_clock_ms
 from worker.cluster import Cluster, connect
 from worker.errors import ConfigurationError
 from worker.schema import find_served
@@ -292,8 +292,3 @@ class Session:
             return make(service, config=_AWS, region_name=region)
         except BotoCoreError as error:
             raise MisuseError(f"cannot use AWS: {error}", hint="set AWS_REGION") from error
-
-
-def read_clock_ms() -> int:
-    """Now, in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000

@@ -18,7 +18,8 @@ import orjson
 from console.deadletters.sweep import interruptible
 from console.errors import InterruptedByUserError
 from console.help import write_epilog
-from console.session import Session, read_clock_ms
+from console.session import Session
+from worker.clock import read_clock_ms
 from worker.cluster import Cluster, path
 from worker.errors import UnavailableError
 from worker.mappings import META

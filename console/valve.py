@@ -14,10 +14,11 @@ import click
 from console.deadletters.display import print_json, printable
 from console.deadletters.sweep import interruptible
 from console.help import write_epilog
-from console.session import Session, read_clock_ms
+from console.session import Session
 from console.settings import CLUSTER
 from console.status.words import write_time
 from producer.contract import queue_name
+from worker.clock import read_clock_ms
 from worker.cluster import Cluster
 from worker.state import STALE_MS, WorkerState, read_states, request_open
 

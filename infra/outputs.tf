@@ -60,7 +60,8 @@ locals {
     SLUICE_DEAD_LETTER_URL   = aws_sqs_queue.dead.url
     SLUICE_OVERFLOW_BUCKET   = aws_s3_bucket.overflow.bucket
     SLUICE_ON_FAILURE_BUCKET = aws_s3_bucket.failures.bucket
-    # Lambda's names start so; what `--keep` moved aside does not.
+    # Lambda's names start so, then the mapping's id (Lambda Developer Guide, "Retain discarded records for a
+    # DynamoDB event source in Lambda"); what `--keep` moved aside does not.
     SLUICE_ON_FAILURE_PREFIX       = "aws/lambda/"
     SLUICE_MESSAGE_BYTES           = tostring(var.producer.message_bytes)
     SLUICE_BATCH_BYTES             = tostring(var.producer.batch_bytes)
@@ -70,6 +71,7 @@ locals {
     SLUICE_CLOCK_MARGIN_S          = tostring(var.numbers.clock_margin_s)
     SLUICE_HORIZON_DAYS            = tostring(var.numbers.horizon_days)
     SLUICE_ELASTICSEARCH_TIMEOUT_S = tostring(var.worker.elasticsearch_timeout_s)
+    SLUICE_TASK_LIMIT_S            = tostring(var.numbers.task_limit_s)
   }
 
   # Read by the shell, with the AWS command line, when the file is sourced.

@@ -37,7 +37,7 @@ resource "aws_lambda_function" "producer" {
   filename                       = var.producer_zip
   source_code_hash               = filebase64sha256(var.producer_zip)
   handler                        = "producer.handler.handler"
-  runtime                        = "python3.13"
+  runtime                        = "python3.13" # the newest that the least provider of versions.tf knows
   architectures                  = ["arm64"]
   memory_size                    = var.producer.memory_mb
   timeout                        = var.producer.timeout_s

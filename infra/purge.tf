@@ -27,21 +27,9 @@ resource "aws_ecs_task_definition" "purge" {
     name = "scratch"
   }
 
-  # What the worker is told, so that nothing it keeps by, its horizon above all, can differ.
-  container_definitions = jsonencode([{
-    name                   = "purge"
-    image                  = local.image
-    command                = concat(["sluice", "tombstones", "purge"], sort([for key, table in var.tables : coalesce(table.name, key)]))
-    essential              = true
-    user                   = "10001:10001"
-    readonlyRootFilesystem = true
-    environment            = [for name in sort(keys(local.worker_environment)) : { name = name, value = local.worker_environment[name] }]
-    secrets                = [for name in sort(keys(local.worker_secrets)) : { name = name, valueFrom = local.worker_secrets[name] }]
-    mountPoints            = [{ sourceVolume = "scratch", containerPath = local.scratch, readOnly = false }]
-    portMappings           = []
-    volumesFrom            = []
-    systemControls         = []
-    linuxParameters        = { initProcessEnabled = true, capabilities = { drop = ["ALL"] } }
+  container_definitions = jsonencode([merge(local.container, {
+    name    = "purge"
+    command = concat(["sluice", "tombstones", "purge"], sort([for key, table in var.tables : coalesce(table.name, key)]))
     logConfiguration = {
       logDriver = "awslogs"
       options = {
@@ -50,7 +38,7 @@ resource "aws_ecs_task_definition" "purge" {
         awslogs-stream-prefix = "purge"
       }
     }
-  }])
+  })])
 }
 
 resource "aws_scheduler_schedule" "purge" {

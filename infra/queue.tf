@@ -179,7 +179,9 @@ data "aws_iam_policy_document" "key" {
   }
 
   statement {
-    # What CloudWatch Logs asks for as Encrypt*, Decrypt*, ReEncrypt*, GenerateDataKey* and Describe*, by name.
+    # Principal, actions and condition as CloudWatch Logs asks for them (its User Guide, "Encrypt log data in CloudWatch
+    # Logs using AWS KMS": Encrypt*, Decrypt*, ReEncrypt*, GenerateDataKey* and Describe*), each by name. Left out are
+    # pairs of data keys, which are asymmetric: the same page says that it encrypts with symmetric keys alone.
     sid = "TheLogsOfTheseGroups"
     actions = [
       "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext",

@@ -19,13 +19,13 @@ variable "tags" {
 # ---------------------------------------------------------------- stream
 
 variable "tables" {
-  description = <<-E
+  description = <<-EOT
     Existing DynamoDB tables to follow; the key is the table's name unless `name` says another. Each has one event
     source mapping with these options: `batch_size` in records, best about what fills one message (375 of 1.1 KB); `window_s`, longest wait for a batch to fill, in
     seconds; `parallelization`, batches of one shard at once; `retries` of a failed batch; `filters`, event filter
     patterns as JSON text, empty for every record; `starting_position`, TRIM_HORIZON (all that the stream still
     holds) or LATEST; `enabled`, false to pause.
-  E
+  EOT
   type = map(object({
     name              = optional(string)
     batch_size        = optional(number, 375)
@@ -90,10 +90,10 @@ variable "producer_zip" {
 }
 
 variable "producer" {
-  description = <<-E
+  description = <<-EOT
     The Lambda function: `memory_mb`; `timeout_s` of one invocation; `reserved_concurrency`, -1 for none;
     `message_bytes`, `batch_bytes` and `chunk_bytes`, see docs/configuration.md.
-  E
+  EOT
   type = object({
     memory_mb            = optional(number, 512)
     timeout_s            = optional(number, 60)
@@ -129,14 +129,14 @@ variable "producer" {
 # ---------------------------------------------------------------- queue
 
 variable "numbers" {
-  description = <<-E
+  description = <<-EOT
     The times that must agree with each other, in one place. `task_limit_s`: a chunk's process is stopped after this.
     `visibility_s`: a taken message stays hidden for this long without a sign of life. `receives`: tries of a message
     before SQS dead-letters it. `queue_days`, `dead_letter_days`: retention of messages. `overflow_days`: life of
     images in S3. `failure_days`: life of batches that Lambda gave up on. `record_age_s`: Lambda gives up on a stream
     record of this age. `drain_s`: time that work in hand has after SIGTERM. `horizon_days`, `clock_margin_s`: see
     docs/configuration.md. `log_days`: retention of logs.
-  E
+  EOT
   type = object({
     task_limit_s     = optional(number, 300)
     visibility_s     = optional(number, 360)
@@ -241,13 +241,13 @@ variable "image" {
 }
 
 variable "worker" {
-  description = <<-E
+  description = <<-EOT
     The worker service: `cpu` units and `memory_mb` of a task (Fargate's combinations); `concurrency`, processes of a
     task, each with at most one bulk in flight; `min_tasks`, `max_tasks`; `backlog_per_task`, messages, waiting and in
     work, that a task should have: more adds tasks; `burst_factor`, a backlog of this many times that adds them
     within a minute; `elasticsearch_timeout_s` of one request; `log_level`; `log_sample`, percent of chunks that
     get a log line of their own.
-  E
+  EOT
   type = object({
     cpu                     = optional(number, 1024)
     memory_mb               = optional(number, 2048)
@@ -330,10 +330,10 @@ variable "valve" {
 }
 
 variable "purge" {
-  description = <<-E
+  description = <<-EOT
     When `sluice tombstones purge` runs: `schedule`, an expression of EventBridge Scheduler, in UTC, best once a day;
     `enabled`, false where you run it yourself.
-  E
+  EOT
   type = object({
     schedule = optional(string, "cron(17 3 * * ? *)")
     enabled  = optional(bool, true)
@@ -347,10 +347,10 @@ variable "purge" {
 }
 
 variable "network" {
-  description = <<-E
+  description = <<-EOT
     Where the tasks run: `vpc_id`; `subnet_ids` that reach the cluster, SQS, S3, DynamoDB, ECR, Logs and Secrets Manager;
     `elasticsearch_port`, that of the secret's url, for the security group lets nothing else out; `assign_public_ip`, true in public subnets without NAT.
-  E
+  EOT
   type = object({
     vpc_id             = string
     subnet_ids         = list(string)
@@ -367,11 +367,11 @@ variable "network" {
 # ---------------------------------------------------------------- search
 
 variable "elasticsearch" {
-  description = <<-E
+  description = <<-EOT
     The cluster, which is yours: `secret`, name or ARN of an existing Secrets Manager secret, a JSON object with `url`
     and `api_key`; `private_ca`, true if the object also has `ca`, the PEM text of the authority that signed the cluster's
     certificate.
-  E
+  EOT
   type = object({
     secret     = string
     private_ca = optional(bool, false)
@@ -386,11 +386,11 @@ variable "elasticsearch" {
 # ---------------------------------------------------------------- alarms
 
 variable "alarms" {
-  description = <<-E
+  description = <<-EOT
     `topics`: ARNs of SNS topics told of every alarm and its end. `runbook`: address of docs/runbook.md as your people reach it.
     `age_s`: longest that the oldest message may wait. `iterator_age_s`: longest that a stream record may wait.
     `worker_metrics`: whether to watch the worker's own metrics (docs/metrics.md). `lag_s`: for its 99th percentile of lag.
-  E
+  EOT
   type = object({
     topics         = optional(list(string), [])
     runbook        = optional(string, "docs/runbook.md")

@@ -48,6 +48,22 @@ locals {
     # The image's start writes it to SLUICE_ELASTICSEARCH_CA_CERTS: see docs/image.md.
     var.elasticsearch.private_ca ? { ELASTICSEARCH_CA_PEM = "${local.secret_arn}:ca::" } : {},
   )
+
+  # What every container of the image is told and held to, the daily purge's too: nothing that it keeps by, its horizon
+  # above all, can differ from the worker's.
+  container = {
+    image                  = local.image
+    essential              = true
+    user                   = "10001:10001"
+    readonlyRootFilesystem = true
+    environment            = [for name in sort(keys(local.worker_environment)) : { name = name, value = local.worker_environment[name] }]
+    secrets                = [for name in sort(keys(local.worker_secrets)) : { name = name, valueFrom = local.worker_secrets[name] }]
+    mountPoints            = [{ sourceVolume = "scratch", containerPath = local.scratch, readOnly = false }]
+    portMappings           = []
+    volumesFrom            = []
+    systemControls         = []
+    linuxParameters        = { initProcessEnabled = true, capabilities = { drop = ["ALL"] } }
+  }
 }
 
 resource "aws_ecr_repository" "worker" {
@@ -132,20 +148,9 @@ resource "aws_ecs_task_definition" "worker" {
     name = "scratch"
   }
 
-  container_definitions = jsonencode([{
-    name                   = "worker"
-    image                  = local.image
-    essential              = true
-    user                   = "10001:10001"
-    readonlyRootFilesystem = true
-    stopTimeout            = local.stop_s
-    environment            = [for name in sort(keys(local.worker_environment)) : { name = name, value = local.worker_environment[name] }]
-    secrets                = [for name in sort(keys(local.worker_secrets)) : { name = name, valueFrom = local.worker_secrets[name] }]
-    mountPoints            = [{ sourceVolume = "scratch", containerPath = local.scratch, readOnly = false }]
-    portMappings           = []
-    volumesFrom            = []
-    systemControls         = []
-    linuxParameters        = { initProcessEnabled = true, capabilities = { drop = ["ALL"] } }
+  container_definitions = jsonencode([merge(local.container, {
+    name        = "worker"
+    stopTimeout = local.stop_s
     healthCheck = {
       command     = ["CMD", "python", "-m", "worker", "health"]
       interval    = 30
@@ -163,7 +168,7 @@ resource "aws_ecs_task_definition" "worker" {
         max-buffer-size       = "4m"
       }
     }
-  }])
+  })])
 }
 
 resource "aws_ecs_service" "worker" {
@@ -216,8 +221,10 @@ locals {
   # Messages waiting and in work, for each task. In work counts too: a pool that has taken all of
   # a queue is busy, and scaling on what waits alone would stop its tasks with work in hand.
   # A figure that comes late stands as it last was: filled with 0, the newest minute would always
-  # read as no work, and nothing would ever be added. One that never came counts as none.
-  messages = "(FILL(FILL(waiting, REPEAT), 0) + FILL(FILL(working, REPEAT), 0))"
+  # read as no work, and nothing would ever be added (CloudWatch User Guide, "Using math expressions with CloudWatch
+  # metrics", of FILL in an alarm). One that never came counts as 0 in a sum (the same page). Target tracking takes every
+  # function of that page (Application Auto Scaling User Guide, "Create a target tracking scaling policy using metric math").
+  messages = "(FILL(waiting, REPEAT) + FILL(working, REPEAT))"
   backlog  = "${local.messages} / IF(tasks < 1, 1, tasks)"
 
   # What each would have with one task less: a task goes when that leaves room to spare. Backlog alone would not

@@ -22,6 +22,7 @@ from worker.app import BrokerSettings, build_celery, run_worker
 from worker.apply import Applier
 from worker.attempts import BoundedAttempts
 from worker.calls import Caller, check_limits
+from worker.clock import read_clock_ms
 from worker.cluster import Cluster, connect
 from worker.deadletters import DeadLetterQueue
 from worker.errors import ConfigurationError, UnavailableError
@@ -53,7 +54,11 @@ PREPARE_S = 15.0
 """Longest time of a request at start. An index takes a few of them between two touches of the
 health file, and a container's checks fail three times before it is ended."""
 
-_AWS = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 4})
+AWS_ATTEMPTS = 3
+AWS_BACKOFF_S = 3.0
+"""The longest pauses between these, together: botocore draws from 0 to 1 s, then from 0 to 2 s."""
+AWS_SILENCE_S = 10.0
+"""No service takes that long to answer a request of ours; it is gone or a part of it hangs."""
 
 
 def main(environment: Mapping[str, str]) -> int:
@@ -173,6 +178,22 @@ def build_board(settings: Settings) -> Noticeboard | None:
     )
 
 
+def limit_calls(soft_limit_s: float) -> Config:
+    """How long a task waits for S3, DynamoDB or the dead-letter queue.
+
+    All attempts at one request end within half of the task's time, or as near to it as a second
+    for each attempt allows: then a service that hangs is an outage under its own name, and not a
+    task that took too long.
+    """
+    share_s = (soft_limit_s / 2 - AWS_BACKOFF_S) / AWS_ATTEMPTS
+    silence_s = min(AWS_SILENCE_S, max(1.0, share_s))
+    return Config(
+        connect_timeout=min(5.0, silence_s),
+        read_timeout=silence_s,
+        retries={"mode": "standard", "total_max_attempts": AWS_ATTEMPTS},
+    )
+
+
 def handlers(
     settings: Settings, tables: Mapping[str, Table[Any]], region: str
 ) -> Callable[[], Handlers]:
@@ -182,17 +203,18 @@ def handlers(
         queue = queue_name(settings.queue_url)
         # boto3 itself looks at AWS_DEFAULT_REGION alone.
         session = boto3.session.Session(region_name=region)
+        limits = limit_calls(settings.soft_limit_s)
         deadletters = DeadLetterQueue(
-            session.client("sqs", config=_AWS), settings.dead_letter_url, queue
+            session.client("sqs", config=limits), settings.dead_letter_url, queue
         )
         cluster = connect_cluster(settings)
-        overflow = Bucket(session.client("s3", config=_AWS), settings.overflow_bucket)
+        overflow = Bucket(session.client("s3", config=limits), settings.overflow_bucket)
         applier = Applier(
             tables=tables,
             views=ClusterViews(cluster),
             documents=Index(cluster),
             overflow=overflow,
-            source=DynamoSource(session.client("dynamodb", config=_AWS)),
+            source=DynamoSource(session.client("dynamodb", config=limits)),
             deadletters=deadletters,
             clock_ms=read_clock_ms,
             margin_ms=settings.clock_margin_s * 1000,
@@ -205,11 +227,6 @@ def handlers(
         return BoundedAttempts(of_messages, deadletters, queue, settings.attempts)
 
     return build
-
-
-def read_clock_ms() -> int:
-    """Now, in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":

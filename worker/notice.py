@@ -8,13 +8,13 @@ import logging
 import os
 import socket
 import threading
-import time
 from dataclasses import dataclass
 from typing import Any, Final
 
 from celery import bootsteps
 
 from worker import metrics
+from worker.clock import read_clock_ms
 from worker.cluster import Cluster
 from worker.errors import UnavailableError
 from worker.ledger import WINDOW_S, Ledger
@@ -182,8 +182,3 @@ class Writer(threading.Thread):
             delete_state(self._board.cluster, self._board.queue, self._worker)
         except UnavailableError as error:
             log.info("the worker's note stays in the cluster: %s", error)
-
-
-def read_clock_ms() -> int:
-    """Now, in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from worker import metrics
+from worker.clock import read_clock_ms
 from worker.ledger import Figures
 from worker.metrics import Metric
 from worker.state import Stand
@@ -64,7 +65,7 @@ def tell(queue: str, reading: Reading, fresh: Figures) -> None:
 
     fresh: what has happened since this was last told.
     """
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = read_clock_ms()
     for message, fields in write_lines(queue, now_ms, reading, fresh):
         log.info(message, extra=fields)
 

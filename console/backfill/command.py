@@ -17,7 +17,8 @@ from console.help import write_epilog
 from console.progress import show_progress
 from console.scan import Meter
 from console.sending import Gate, wait_until_empty
-from console.session import Session, TableFacts, read_clock_ms
+from console.session import Session, TableFacts
+from worker.clock import read_clock_ms
 from worker.cluster import Cluster, path
 from worker.errors import UnavailableError
 from worker.mappings import META

@@ -21,7 +21,7 @@ from console.init.files import (
     write_terraform,
 )
 from console.init.guess import guess_models
-from console.init.module import write_module, write_test
+from console.init.module import count_items, write_module, write_test
 from console.init.names import module_name, variable_name
 from console.init.shape import survey
 from console.local.up import read_key
@@ -97,7 +97,7 @@ def command(
         sample = take_sample(Session(os.environ, stop=stop), table, wanted, file, key)
     files = make_files(table, name, sample, _find_source(folder), os.environ.get("AWS_REGION", ""))
     _write(folder, files)
-    seen = f"{len(sample.items):,} items" if sample.items else "no item: the table is empty"
+    seen = count_items(len(sample.items)) if sample.items else "no item: the table is empty"
     click.echo(f"Guessed from {seen}, and the key {', '.join(sample.key)}. Written:")
     for path in files:
         click.echo(f"  {folder / path}")
@@ -153,7 +153,8 @@ def _describe(session: Session, table: str, file: Path | None) -> TableFacts:
             ) from error
         away = isinstance(error, UnavailableError)
         kind: type[SluiceError] = UnavailableError if away else MisuseError
-        raise kind(str(error), hint="or give --file items.json --key NAME:TYPE") from error
+        ways = [error.hint, "give --file items.json --key NAME:TYPE"]
+        raise kind(str(error.args[0]), hint=", or ".join(filter(None, ways))) from error
 
 
 def _check_items(items: Sequence[Item], key: Mapping[str, str], file: Path) -> Sequence[Item]:

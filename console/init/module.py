@@ -109,9 +109,14 @@ def _write_imports(body: str) -> str:
     return "\n".join([*lines, *([""] if lines else []), *third])
 
 
+def count_items(number: int) -> str:
+    """A number of items, in words that fit one."""
+    return f"{number:,} item{'' if number == 1 else 's'}"
+
+
 def _write_model(table: str, model: Model, items: int) -> str:
     if model.top:
-        source = f"guessed from {items:,} items" if items else "of which only the key is known"
+        source = f"guessed from {count_items(items)}" if items else "of which only the key is known"
         says = f"An item of {table}, {source}. Attributes that are not declared are kept."
     else:
         says = "A map in an item."

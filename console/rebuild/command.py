@@ -21,11 +21,12 @@ from console.rebuild.copy import PARTS, Copier, count, find_parts
 from console.rebuild.stand import PHASES, Progress, Stand, describe, read_stand, write_progress
 from console.rebuild.writing import Writer
 from console.scan import Meter, TableReader
-from console.session import Session, read_clock_ms
+from console.session import Session
 from console.verify.agreement import Agreement, note_agreement
 from console.verify.run import Comparer
 from producer.contract import Change
 from worker.carry import Carrier
+from worker.clock import read_clock_ms
 from worker.errors import RefusedError
 from worker.index import Index
 from worker.tables import Table

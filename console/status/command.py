@@ -10,7 +10,7 @@ import click
 from console.deadletters.sweep import interruptible
 from console.help import write_epilog
 from console.output import make_console
-from console.session import Session, read_clock_ms
+from console.session import Session
 from console.status.facts import Facts, Pipeline
 from console.status.gather import Look
 from console.status.judge import Sign, judge
@@ -21,6 +21,7 @@ from console.status.render import (
     write_pipeline,
     write_table,
 )
+from worker.clock import read_clock_ms
 from worker.tables import Table
 
 PATIENCE_S: Final = 10

@@ -21,7 +21,7 @@ from console.help import write_epilog
 from console.output import make_console
 from console.progress import show_progress
 from console.scan import Meter
-from console.session import Session, TableFacts, read_clock_ms
+from console.session import Session, TableFacts
 from console.verify.agreement import Agreement, Part, note_agreement
 from console.verify.model import KINDS, Finding, write_finding
 from console.verify.run import Comparer, Outcome, Verify
@@ -29,6 +29,7 @@ from console.verify.sample import CONFIDENCE, upper_bound
 from console.verify.serving import judge_alias, write_remedy
 from console.verify.settle import Patience
 from console.verify.spool import Spool
+from worker.clock import read_clock_ms
 from worker.errors import UnavailableError
 from worker.schema import read_index
 from worker.tables import Table

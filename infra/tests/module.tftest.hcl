@@ -63,15 +63,15 @@ run "scaling_follows_messages_waiting_and_in_work" {
   }
 
   assert {
-    condition     = one([for m in one(one(aws_appautoscaling_policy.backlog.target_tracking_scaling_policy_configuration).customized_metric_specification).metrics : "${m.id}: ${m.expression}" if m.return_data]) == "backlog: (FILL(FILL(waiting, REPEAT), 0) + FILL(FILL(working, REPEAT), 0)) / IF(tasks < 1, 1, tasks)"
+    condition     = one([for m in one(one(aws_appautoscaling_policy.backlog.target_tracking_scaling_policy_configuration).customized_metric_specification).metrics : "${m.id}: ${m.expression}" if m.return_data]) == "backlog: (FILL(waiting, REPEAT) + FILL(working, REPEAT)) / IF(tasks < 1, 1, tasks)"
     error_message = "the backlog must have a value also where one of the queue's figures is late or absent"
   }
   assert {
-    condition     = one([for q in aws_cloudwatch_metric_alarm.burst.metric_query : "${q.id}: ${q.expression}" if q.return_data == true]) == "backlog: (FILL(FILL(waiting, REPEAT), 0) + FILL(FILL(working, REPEAT), 0)) / IF(tasks < 1, 1, tasks)"
+    condition     = one([for q in aws_cloudwatch_metric_alarm.burst.metric_query : "${q.id}: ${q.expression}" if q.return_data == true]) == "backlog: (FILL(waiting, REPEAT) + FILL(working, REPEAT)) / IF(tasks < 1, 1, tasks)"
     error_message = "a burst must be seen in the same figure"
   }
   assert {
-    condition     = one([for q in aws_cloudwatch_metric_alarm.idle.metric_query : "${q.id}: ${q.expression}" if q.return_data == true]) == "left: IF(tasks > 2, (FILL(FILL(waiting, REPEAT), 0) + FILL(FILL(working, REPEAT), 0)) / IF(tasks < 2, 1, tasks - 1), 8)"
+    condition     = one([for q in aws_cloudwatch_metric_alarm.idle.metric_query : "${q.id}: ${q.expression}" if q.return_data == true]) == "left: IF(tasks > 2, (FILL(waiting, REPEAT) + FILL(working, REPEAT)) / IF(tasks < 2, 1, tasks - 1), 8)"
     error_message = "a task may go only where the others can do its work, and never one of the least number"
   }
   assert {
@@ -177,7 +177,7 @@ run "everything_is_applied" {
     error_message = "the purge must name each table"
   }
   assert {
-    condition     = alltrue([for field in ["image", "user", "readonlyRootFilesystem", "environment", "secrets", "mountPoints"] : jsondecode(aws_ecs_task_definition.purge.container_definitions)[0][field] == jsondecode(aws_ecs_task_definition.worker.container_definitions)[0][field]])
+    condition     = alltrue([for field in ["image", "user", "readonlyRootFilesystem", "linuxParameters", "environment", "secrets", "mountPoints"] : jsondecode(aws_ecs_task_definition.purge.container_definitions)[0][field] == jsondecode(aws_ecs_task_definition.worker.container_definitions)[0][field]])
     error_message = "the purge must be told what the worker is told, and be as shut in"
   }
   assert {

@@ -247,6 +247,10 @@ def test_the_operators_file_has_what_a_command_needs(stack: Stack) -> None:
         QueueUrl=environment["SLUICE_DEAD_LETTER_URL"], AttributeNames=["QueueArn"]
     )
     assert attributes["Attributes"]["QueueArn"].endswith(":sluice-dead")
+    told = {entry["name"]: entry["value"] for entry in stack.task()["environment"]}
+    shared = environment.keys() & told.keys()
+    assert "SLUICE_TASK_LIMIT_S" in shared
+    assert {name: environment[name] for name in shared} == {name: told[name] for name in shared}
 
 
 @pytest.fixture

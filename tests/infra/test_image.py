@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from console.init.names import module_name
 from console.local.services import start_moto, start_osmem
 from producer.contract import Change, Chunk, encode_chunk, queue_name, write_envelope
 from tests.infra import image as images
@@ -218,7 +221,32 @@ def derived(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     return images.build(context, "derived")
 
 
-@pytest.mark.parametrize("way", ["with_argument", "derived"])
+@pytest.fixture(scope="module")
+def begun(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image that the Dockerfile of a project of `sluice init` makes on top of ours."""
+    folder = tmp_path_factory.mktemp("begun")
+    (folder / "items.json").write_text('[{"id": "o-1", "total": 12.5}]')
+    project = folder / "orders"
+    command = ["init", "orders", "--file", str(folder / "items.json"), "--key", "id:S"]
+    subprocess.run(
+        [sys.executable, "-m", "console", *command, "--directory", str(project)],
+        check=True,
+        capture_output=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    return images.build(project, "begun", BASE=image)
+
+
+WAYS = {
+    "with_argument": "shop.tables",
+    "derived": "shop.tables",
+    "begun": module_name("orders"),  # what its Terraform root says: tests/unit/test_init.py
+}
+"""Fixtures of images with tables of one's own, and the module that declares them."""
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_a_worker_with_tables_of_ones_own_makes_their_index(
     way: str,
     request: pytest.FixtureRequest,
@@ -227,7 +255,8 @@ def test_a_worker_with_tables_of_ones_own_makes_their_index(
     tmp_path: Path,
 ) -> None:
     with start_osmem(tmp_path) as cluster:
-        environment = tell(queues, account, cluster.url, "shop.tables")
+        environment = tell(queues, account, cluster.url, WAYS[way])
         with images.run(request.getfixturevalue(way), environment, tmp_path) as container:
             wait_until_healthy(container)
+            assert {process.uids().effective for process in container.processes()} == {USER}
         assert ask(cluster.url, "_alias/orders") is not None

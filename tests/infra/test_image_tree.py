@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from console.local.services import start_osmem
-from console.session import read_clock_ms
 from examples.posts.tables import posts
 from tests.infra.terraform import INFRA, ROOT
+from worker.clock import read_clock_ms
 from worker.cluster import connect, path
 from worker.schema import ensure_index
 

@@ -1,5 +1,6 @@
 """Names cannot drift apart: code, Lambda, ECS, the operator's file, the documentation."""
 
+import ast
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -58,14 +59,8 @@ def test_a_task_is_told_every_setting_of_the_worker_and_no_other() -> None:
     assert not plain & secret
 
 
-def test_the_purge_is_told_what_a_task_of_the_worker_is() -> None:
-    lines = [
-        re.findall(r"^    (?:environment|secrets) .*$", (INFRA / file).read_text(), re.MULTILINE)
-        for file in ("worker.tf", "purge.tf")
-    ]
-    worker, purge = ([" ".join(line.split()) for line in found] for found in lines)
-    assert len(worker) == 2
-    assert purge == worker
+def test_the_purge_is_told_all_that_its_command_needs() -> None:
+    # Told what the worker is: infra/tests/module.tftest.hcl compares the two containers.
     secrets = read_map("worker.tf", "worker_secrets")
     assert read_map("worker.tf", "worker_environment") | secrets >= NEEDED
 
@@ -81,6 +76,57 @@ def test_the_operators_file_knows_no_name_that_the_code_does_not() -> None:
     assert told >= names(CONSOLE)
     assert names(s for s in PRODUCER if s.default is None) <= told
     assert names(s for s in WORKER if s.default is None) <= told
+
+
+def test_the_operators_file_has_every_setting_that_a_command_reads() -> None:
+    told = set(re.findall(r"\b(SLUICE_[A-Z_]+)\b", (INFRA / "outputs.tf").read_text()))
+    read = {name for file in find_commands() for name in find_settings(file)}
+    assert len(read) >= 10
+    assert {"SLUICE_TASK_LIMIT_S", "SLUICE_CHUNK_BYTES"} <= read
+    assert read <= told
+
+
+def find_commands() -> list[Path]:
+    """The modules of the `sluice` command that talk to what was deployed."""
+    local = [ROOT / "console" / name for name in ("demo", "local")]
+    return [
+        file
+        for file in (ROOT / "console").rglob("*.py")
+        if not any(file.is_relative_to(folder) for folder in local)
+    ]
+
+
+def find_settings(file: Path) -> set[str]:
+    """The settings that a module names, as text of its own or without the prefix."""
+    known = names(PRODUCER) | names(WORKER) | names(CONSOLE)
+    texts = {
+        node.value
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return known & (texts | {f"SLUICE_{text}" for text in texts})
+
+
+def test_the_operators_file_says_what_worker_and_producer_are_told() -> None:
+    given = read_pairs("outputs.tf", "plain_environment")
+    shared = 0
+    for file, name in (
+        ("worker.tf", "worker_environment"),
+        ("producer.tf", "producer_environment"),
+    ):
+        for setting, value in read_pairs(file, name).items():
+            if setting in given:
+                assert given[setting] == value, setting
+                shared += 1
+    assert shared >= 15
+
+
+def read_pairs(file: str, name: str) -> dict[str, str]:
+    """The lines of a map in locals, each a name and its expression."""
+    text = (INFRA / file).read_text()
+    match = re.search(rf"^  {name} = \{{\n(.*?)^  \}}", text, re.MULTILINE | re.DOTALL)
+    assert match is not None, f"{file} has no {name}"
+    return dict(re.findall(r"^    ([A-Z][A-Z0-9_]+)\s*= (.+?)(?:\s+#.*)?$", match[1], re.MULTILINE))
 
 
 def test_every_name_in_terraform_is_in_the_documentation() -> None:

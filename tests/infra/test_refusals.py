@@ -19,6 +19,7 @@ def variables(tmp_path: Path) -> Terraform:
     if shutil.which("terraform") is None:
         refuse("terraform is not installed", os.environ)
     shutil.copytree(INFRA / "tests" / "refusals", tmp_path / "variables")
+    # No link in the tree: a checkout or an archive without links holds a file of one path instead.
     shutil.copy(INFRA / "variables.tf", tmp_path / "variables")
     terraform = Terraform(tmp_path / "variables", os.environ)
     terraform.init()

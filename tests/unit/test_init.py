@@ -318,6 +318,24 @@ def test_it_says_what_it_wrote_and_overwrites_nothing(
     assert not (folder / "posts_table.py").exists()
 
 
+def test_a_table_that_cannot_be_asked_is_told_with_every_way_on_in_one_hint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    assert cli.main(["init", "posts", "--directory", str(tmp_path / "project")]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith("(set AWS_REGION, or give --file items.json --key NAME:TYPE)\n")
+
+
+def test_one_item_is_told_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = ["init", "posts", "--directory", str(tmp_path / "project"), "--key", "id"]
+    assert cli.main([*call, "--file", items_file(tmp_path, POSTS[:1])]) == 0
+    assert "Guessed from 1 item, and" in capsys.readouterr().out
+    assert "guessed from 1 item." in (tmp_path / "project" / "posts_table.py").read_text()
+
+
 def test_no_value_of_the_table_is_written() -> None:
     secret: Item = {"id": {"S": "secret-7"}, "note": {"S": "secret words"}}
     files = make_files("posts", "posts_table", Sample({"id": "S"}, [secret], True), "../x", "")
