@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Final
 
 import orjson
@@ -13,8 +14,9 @@ from elasticsearch import Elasticsearch
 from elasticsearch.helpers import parallel_bulk
 
 from bench.corpus import LARGE, SMALL, TABLE, make_changes, make_posts, name_stream
-from bench.figures import Aim, Row, compare
+from bench.figures import Aim, Row, compare, tell
 from bench.size import Size
+from bench.spending import Spent, read_spent
 from bench.stage import Pool, Stage
 from bench.tables import posts as declared
 from producer.chunks import fit_limits, pack
@@ -197,6 +199,7 @@ def _measure_documents(stage: Stage, pool: Pool, size: Size, each: int) -> Itera
     label = "1.1 KB" if each == SMALL else "10 KB"
     count = size.documents if each == SMALL else size.documents // 12
     rates: dict[tuple[str, str], list[float]] = {}
+    spent: dict[tuple[str, str], list[Spent]] = {}
     chunk = 0.0
     for turn in range(size.pool_rounds):
         fresh = make_posts(count, prefix=f"{each}-{turn}", size=each)
@@ -205,8 +208,9 @@ def _measure_documents(stage: Stage, pool: Pool, size: Size, each: int) -> Itera
         chunk = count_chunk(fresh)
         for kind, posts in (("INSERT", fresh), ("MODIFY", changed)):
             for side in rotate(SIDES, turn):
-                rate = _run_side(side, stage, pool, posts, kind)
+                rate, cost = _run_side(side, stage, pool, posts, kind)
                 rates.setdefault((kind, side), []).append(rate)
+                spent.setdefault((kind, side), []).append(cost)
     for kind, words, aim in (("INSERT", "new documents", 1.0), ("MODIFY", "random updates", 0.9)):
         for side, against, least in (
             ("theirs", "parallel_bulk, no order guard, no queue", aim),
@@ -223,6 +227,30 @@ def _measure_documents(stage: Stage, pool: Pool, size: Size, each: int) -> Itera
                 note=f"{count} documents a round, {PROCESSES} processes; {chunk:.0f} documents of"
                 f" a bulk on average, {CHUNK} of the reference's",
             )
+        yield from _tell_spent(f"{words} of {label}", spent[kind, "ours"], spent[kind, "theirs"])
+
+
+def _tell_spent(words: str, ours: Sequence[Spent], theirs: Sequence[Spent]) -> Iterator[Row]:
+    """Why the rates are what they are: who spent the machine's processor time."""
+    of = f"processor time a document, {words}"
+    sides = (
+        ("worker", [one.worker for one in ours], "client", [one.client for one in theirs]),
+        ("cluster", [one.cluster for one in ours], "cluster", [one.cluster for one in theirs]),
+    )
+    for who, figures, peer, references in sides:
+        yield compare(
+            f"{of} / {who}",
+            f"{of}: the {who}, for the pool",
+            figures,
+            references,
+            unit="µs",
+            against=f"parallel_bulk: the {peer}",
+            aim=None,
+        )
+    queue = median(one.queue for one in ours)
+    yield tell(
+        f"{of} / queue", f"{of}: ElasticMQ, for the pool", queue, unit="µs", rounds=len(ours)
+    )
 
 
 def rotate(sides: Sequence[str], turn: int) -> Sequence[str]:
@@ -231,10 +259,17 @@ def rotate(sides: Sequence[str], turn: int) -> Sequence[str]:
     return [*sides[first:], *sides[:first]]
 
 
-def _run_side(side: str, stage: Stage, pool: Pool, posts: Posts, kind: str) -> float:
+def _run_side(side: str, stage: Stage, pool: Pool, posts: Posts, kind: str) -> tuple[float, Spent]:
     if side == "ours":
-        return drain_queue(pool, posts, kind)
-    return run_parallel_bulk(stage, posts) if side == "theirs" else run_raw(stage, posts)
+        began = fill_queue(pool, posts, kind)
+        before = read_spent(stage, pool)
+        pool.drain()
+        rate = len(posts) / (time.perf_counter() - began)
+    else:
+        before = read_spent(stage, pool)
+        run = run_parallel_bulk if side == "theirs" else run_raw
+        rate = run(stage, posts)
+    return rate, read_spent(stage, pool).since(before, len(posts))
 
 
 def _measure_hot_key(pool: Pool, size: Size) -> Row:

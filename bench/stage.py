@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bench.corpus import TABLE
-from console.local.services import start_moto
+from console.local.services import Service, start_moto
 from tests.services.servers import start_dynamodb_local, start_elasticmq, start_elasticsearch
 from tests.workers import REGION, Queues, Workers, connect_sqs, running_workers, wait_until_drained
 from worker.cluster import Cluster, connect, path
@@ -36,18 +36,20 @@ class Stage:
     directory: Path
     stack: ExitStack
     queues_made: int = field(default=0)
+    pids: dict[str, int] = field(default_factory=dict)
+    """Processes of `search` and `queue`, once they run."""
 
     @cached_property
     def search(self) -> str:
         """Elasticsearch 8, its JVM at full speed."""
         place = self._place("elasticsearch")
         start = start_elasticsearch(8, place, heap=HEAP, full_speed=True)
-        return self.stack.enter_context(start).url
+        return self._enter("search", start)
 
     @cached_property
     def queue(self) -> str:
         """ElasticMQ."""
-        return self.stack.enter_context(start_elasticmq(self._place("elasticmq"))).url
+        return self._enter("queue", start_elasticmq(self._place("elasticmq")))
 
     @cached_property
     def dynamodb(self) -> str:
@@ -113,6 +115,10 @@ class Stage:
         """Documents of an index or alias that a search sees, after a refresh."""
         self.cluster.request("POST", path(index, "_refresh"))
         return int(self.cluster.request("GET", path(index, "_count")).body["count"])
+
+    def _enter(self, name: str, service: Service) -> str:
+        self.pids[name] = service.pid
+        return self.stack.enter_context(service).url
 
     def _place(self, name: str) -> Path:
         place = self.directory / name

@@ -115,6 +115,8 @@ class Workers:
     codes: list[int] = field(default_factory=list)
     """Exit codes of those that were told to end, and did."""
     started: int = 0
+    log_of: dict[int, Path] = field(default_factory=dict)
+    """By process id."""
 
     def start(self, **settings: str) -> subprocess.Popen[bytes]:
         """Start one more `python -m worker`; it ends with this process whatever happens."""
@@ -135,7 +137,12 @@ class Workers:
                 start_new_session=True,
             )
         self.running.append(process)
+        self.log_of[process.pid] = log
         return process
+
+    def are_ready(self) -> bool:
+        """Whether all that run have begun to take messages."""
+        return all("ready." in self.log_of[process.pid].read_text() for process in self.running)
 
     def drop(self, process: subprocess.Popen[bytes]) -> None:
         """Let a worker that was told to end do so; it is waited for at the end."""

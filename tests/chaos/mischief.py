@@ -18,8 +18,11 @@ import psutil
 from console.deadletters.model import MAX_RECEIVES
 from producer.contract import write_envelope
 from tests.faults.proxy import Fault, Proxy
+from tests.polling import wait_for
 from tests.workers import ROOT, Queues, Workers
 from worker.cluster import Cluster, path
+from worker.schema import alias_body
+from worker.tables import Table
 
 PROXY_FAULTS = (
     Fault("hang"),
@@ -67,7 +70,7 @@ class Mischief:
     queue_proxy: Proxy
     bucket_proxy: Proxy
     cluster: Cluster
-    index: str
+    table: Table[Any]
     queues: Queues
     workers: Workers
     environment: Mapping[str, str]
@@ -86,6 +89,7 @@ class Mischief:
     step: int = 0
 
     def __post_init__(self) -> None:
+        self.index = self.table.index_name(1)
         self.rng = random.Random(self.seed)
         self.lot = random.Random(f"{self.seed}-0")
 
@@ -104,6 +108,9 @@ class Mischief:
             self.cut_cluster,
             self.flap_cluster,
             self.block_index,
+            self.lose_aliases,
+            self.redden_index,
+            self.refuse_everything,
             self.break_queue,
             self.cut_queue,
             self.break_bucket,
@@ -169,8 +176,52 @@ class Mischief:
 
     def _set_block(self, value: bool | None) -> None:
         settings = {"index.blocks.read_only_allow_delete": value}
-        answer = self.cluster.request("PUT", path(self.index, "_settings"), body=settings)
+        self._tell("PUT", path(self.index, "_settings"), settings)
+
+    def lose_aliases(self) -> None:
+        """What an operator's slip does. A worker that starts meanwhile would rightly not."""
+        self.note("cluster: aliases missing")
+        self._wait_for_workers()
+        names = (self.table.alias, self.table.write_alias)
+        gone = [{"remove": {"index": self.index, "alias": name}} for name in names]
+        self._tell("POST", path("_aliases"), {"actions": gone})
+        self.wait()
+        bodies = (alias_body(), {"is_write_index": True})
+        back = [
+            {"add": {"index": self.index, "alias": name, **body}}
+            for name, body in zip(names, bodies, strict=True)
+        ]
+        self._tell("POST", path("_aliases"), {"actions": back})
+
+    def redden_index(self) -> None:
+        """What the loss of a node does where there are no replicas."""
+        self.note("cluster: index red")
+        self._wait_for_workers()
+        self._place_shards("no-such-node")
+        self.wait()
+        self._place_shards(None)
+
+    def _place_shards(self, node: str | None) -> None:
+        """On a node of this name alone; a shard that is open stays where it is."""
+        self._tell("POST", path(self.index, "_close"))
+        allocation = {"index.routing.allocation.require._name": node}
+        self._tell("PUT", path(self.index, "_settings"), allocation)
+        self._tell("POST", path(self.index, "_open"), wait_for_active_shards="0")
+
+    def refuse_everything(self) -> None:
+        """What a bad deploy does: the valve must shut, and open when things are better."""
+        self.note("cluster: refuses every document")
+        with self.cluster_proxy.broken(Fault("partial", status=400, ids=".")):
+            self.wait(3, 8)
+
+    def _tell(self, method: str, where: str, body: object = None, **params: str) -> None:
+        answer = self.cluster.request(method, where, params=params, body=body)
         assert answer.status == 200, answer
+
+    def _wait_for_workers(self) -> None:
+        """Until all of them have looked at the index and take messages."""
+        self.count_exits()
+        wait_for("workers to be ready", self.workers.are_ready)
 
     def kill_worker(self) -> None:
         self.note("worker: SIGKILL")

@@ -58,6 +58,8 @@ class Report:
     """Dead letters that a person would have found, each of an item that the cluster refuses."""
     given_up: int = 0
     """Messages that SQS itself moved to the dead-letter queue, without a reason: none may be."""
+    valve_shut: int = 0
+    """How often a worker's valve shut: because of a bad deploy, never of poison alone."""
     exits: int = 0
     """Workers that ended by themselves, or with a code of failure when told to: none may."""
     malformed: int = 0
@@ -125,7 +127,7 @@ class Run:
                 queue_proxy,
                 bucket_proxy,
                 cluster,
-                table.index_name(1),
+                table,
                 queues,
                 workers,
                 environment,
@@ -144,6 +146,8 @@ class Run:
             workers.stop()
             mischief.exits += sum(code != 0 for code in workers.codes)
             report.exits, report.given_up = mischief.exits, mischief.given_up
+            logs = [log.read_text() for log in workers.log_of.values()]
+            report.valve_shut = sum(text.count("the valve is shut") for text in logs)
         report.faults = dict(mischief.done)
         report.messages, report.records = len(self.bodies), trigger.counters.read
         for writer in writers:
@@ -227,7 +231,10 @@ class Run:
             "SLUICE_TABLES": "tests.chaos.tables",
             "SLUICE_CONCURRENCY": "2",
             "SLUICE_TASK_LIMIT_S": "20",
-            "SLUICE_VALVE_REFUSALS": "0",
+            # So small that a bad deploy of a few seconds shuts it.
+            "SLUICE_VALVE_REFUSALS": "30",
+            "SLUICE_VALVE_WINDOW_S": "5",
+            "SLUICE_VALVE_PAUSE_S": "2",
             "CHAOS_RUN": name,
         }
 

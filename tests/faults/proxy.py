@@ -268,7 +268,8 @@ def refusal(status: int) -> Answer:
 
 def refuse_item(item: list[bytes], status: int) -> dict[str, Any]:
     ((action, fields),) = json.loads(item[0]).items()
-    kind = "es_rejected_execution_exception" if status == 429 else "unavailable_shards_exception"
+    kinds = {429: "es_rejected_execution_exception", 400: "mapper_parsing_exception"}
+    kind = kinds.get(status, "unavailable_shards_exception")
     error = {"type": kind, "reason": "by the proxy"}
     return {action: {"_id": fields["_id"], "status": status, "error": error}}
 
