@@ -5,11 +5,11 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from worker.tables import Table
+from worker.tables import Handler, Insert, Modify, Table
 
 RUN = os.environ.get("FAULTS_RUN", "run")
 
@@ -102,4 +102,16 @@ def obey(verb: str) -> None:
                     continue
 
 
-posts: Table[Any] = Table(f"{RUN}-posts", document=write)
+def notify(changes: Sequence[Insert[Any] | Modify[Any]]) -> None:
+    """A handler of the owner's: it tells nobody, unless it is broken."""
+    until = os.environ.get("FAULTS_BAD_HANDLER_UNTIL")
+    if until and not Path(until).exists():
+        raise KeyError("nobody to tell")
+
+
+guarded = Handler("INSERT, MODIFY", notify, attempts=1, valve=True)
+posts: Table[Any] = Table(
+    f"{RUN}-posts",
+    document=write,
+    handlers=[guarded] if "FAULTS_BAD_HANDLER_UNTIL" in os.environ else [],
+)

@@ -92,5 +92,29 @@ def test_an_operators_word_opens_it_at_once(stage: Stage, tmp_path: Path) -> Non
     redrive(stage)
 
 
+def test_a_handler_that_guards_the_valve_stops_the_line_and_its_letters_run_it_alone(
+    stage: Stage, tmp_path: Path
+) -> None:
+    flag = tmp_path / "mended"
+    stage.send(MESSAGES // 4, changes=CHUNK - 1)
+    stage.workers.start(FAULTS_BAD_HANDLER_UNTIL=str(flag), SLUICE_VALVE_PAUSE_S="2", **LIMITS)
+    stage.wait_for_line("the valve is shut", more_than=1)
+    waiting = stage.queues.depth()
+    assert waiting > 0
+    flag.touch()
+    stage.wait_for_line("the valve is open")
+    stage.wait_until_drained(20)
+    letters = stage.queues.drain_dead()
+    assert REFUSALS <= len(letters) <= CHUNK * (MESSAGES // 4) - waiting
+    assert {attributes["sluice-error"] for _, attributes in letters} == {"KeyError"}
+    # The index took everything: only the handler is behind, and the letters are for it alone.
+    assert differences(stage.cluster, stage.table, stage.items) == {}
+    applied = len(stage.lines("chunk applied"))
+    stage.queues.send([body for body, _ in letters])
+    stage.wait_until_drained(20)
+    stage.check()
+    assert len(stage.lines("chunk applied")) == applied
+
+
 def read(file: Path) -> dict[str, object]:
     return dict(json.loads(file.read_text())) if file.exists() else {}
