@@ -12,9 +12,9 @@ from typing import Final
 from console.errors import InterruptedByUserError
 from console.parallel import run_units
 from console.rebuild.writing import Known, Writer
+from console.verify.comparer import Comparer
 from console.verify.documents import cut_digests, find_foreign, refresh, walk_digests
 from console.verify.model import Finding
-from console.verify.run import Comparer
 from console.verify.settle import batches
 from worker.errors import SluiceError
 from worker.index import Documents

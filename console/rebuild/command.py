@@ -23,7 +23,7 @@ from console.rebuild.writing import Writer
 from console.scan import Meter, TableReader
 from console.session import Session, read_clock_ms
 from console.verify.agreement import Agreement, note_agreement
-from console.verify.run import Comparer
+from console.verify.comparer import Comparer
 from producer.contract import Change
 from worker.carry import Carrier
 from worker.errors import RefusedError

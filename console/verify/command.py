@@ -23,8 +23,9 @@ from console.progress import show_progress
 from console.scan import Meter
 from console.session import Session, TableFacts, read_clock_ms
 from console.verify.agreement import Agreement, Part, note_agreement
+from console.verify.comparer import Comparer
 from console.verify.model import KINDS, Finding, write_finding
-from console.verify.run import Comparer, Outcome, Verify
+from console.verify.run import Outcome, Verify
 from console.verify.sample import CONFIDENCE, upper_bound
 from console.verify.serving import judge_alias, write_remedy
 from console.verify.settle import Patience

@@ -15,8 +15,8 @@ from console.scan import Meter, TableReader
 from console.sending import Depth, Outlet, open_outlet
 from console.session import read_clock_ms
 from console.verify.compare import place_of
+from console.verify.comparer import Comparer
 from console.verify.model import Finding, Place
-from console.verify.run import Comparer
 from producer.settings import Settings
 from worker.cluster import Answer
 from worker.mappings import META
