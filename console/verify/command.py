@@ -134,6 +134,7 @@ def verified(session: Session, request: Request) -> Iterator[tuple[Verified, Spo
     """
     table = session.table(request.table)
     facts = session.describe(table)
+    session.check_clock()
     index, declared = session.served(table)
     session.depth()
     _ = session.cluster
