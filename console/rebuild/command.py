@@ -49,7 +49,7 @@ class Rebuild:
     @cached_property
     def reader(self) -> TableReader:
         """The table's reader; the steps that only move aliases go without."""
-        meter = Meter(self.rcu, readers=self.concurrency)
+        meter = Meter(self.rcu, readers=2 * self.concurrency)
         facts = self.session.describe(self.table)
         self.session.check_clock()
         return self.session.reader(self.table, facts, meter)
