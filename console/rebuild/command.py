@@ -18,7 +18,15 @@ from console.rebuild import steps
 from console.rebuild.barrier import pass_barrier
 from console.rebuild.check import SAVE_EVERY_S, Check, Difference, MappingStore
 from console.rebuild.copy import PARTS, Copier, count, find_parts
-from console.rebuild.stand import PHASES, Progress, Stand, describe, read_stand, write_progress
+from console.rebuild.stand import (
+    PHASES,
+    Progress,
+    Stand,
+    describe,
+    read_stand,
+    tell_progress,
+    write_progress,
+)
 from console.rebuild.writing import Writer
 from console.scan import Meter, TableReader
 from console.session import Session, read_clock_ms
@@ -269,10 +277,7 @@ def _print(stand: Stand, rebuild: Rebuild, as_json: bool) -> None:
     click.echo(f"{stand.table.name}: searches see {stand.served}.")
     if stand.new is not None:
         said = "searches see it" if stand.is_swapped else PHASES[stand.progress.phase]
-        parts = f"{facts['parts_copied']} of {facts['parts']} parts"
-        click.echo(f"{stand.new.index}: {said}; {facts['copied']:,} copied, {parts}.")
-        if facts["checked"]:
-            click.echo(f"{facts['checked']:,} items compared so far.")
+        click.echo(f"{stand.new.index}: {said}; {tell_progress(facts)}.")
     for one in shown:
         click.echo(f"  {one['kind']}: {one['id']}  {one['why']}")
     if rebuild.differences > len(shown):

@@ -202,3 +202,9 @@ def describe(stand: Stand) -> dict[str, Any]:
                                    "next": f"sluice rebuild {name} finish"}  # fmt: skip
     following = "swap" if stand.progress.phase == "verified" else "run"
     return facts | progress | {"new": stand.new.index, "next": f"sluice rebuild {name} {following}"}
+
+
+def tell_progress(facts: Mapping[str, Any]) -> str:
+    """How far a rebuild under way is, for people. Pure. facts: as `describe` says them."""
+    parts = f"{facts['copied']:,} copied, {facts['parts_copied']} of {facts['parts']} parts"
+    return parts + (f", {facts['checked']:,} items compared" if facts["checked"] else "")

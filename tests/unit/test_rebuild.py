@@ -7,8 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console import checkpoint
 from console.rebuild.copy import cut
-from console.rebuild.stand import Part, Progress, Stand, describe, merge, read_progress
+from console.rebuild.stand import (
+    Part,
+    Progress,
+    Stand,
+    describe,
+    merge,
+    read_progress,
+    tell_progress,
+)
+from console.status.facts import Facts
+from console.status.render import write_table
 from worker.errors import ConfigurationError
 from worker.tables import Table
 from worker.view import Destination
@@ -74,3 +85,22 @@ def test_where_it_stands_is_said_with_the_command_that_comes_next() -> None:
     assert said["next"] == "sluice rebuild posts run"
     swapped = describe(Stand(table, old, new, "posts-v2", Progress("verified", parts, 1, 2)))
     assert (swapped["phase"], swapped["next"]) == ("swapped", "sluice rebuild posts finish")
+
+
+def test_how_far_the_check_is_is_said_while_it_runs() -> None:
+    table = Table("posts", version=2, previous=Table("posts"))
+    old = Destination(1, "posts-v1", "posts-write-v1-beside-v2")
+    new = Destination(2, "posts-v2", "posts-write-v2-beside-v1")
+    units = {
+        "table:0": checkpoint.Progress("k", counts={"items": 1_200, "documents": 0}),
+        "index:0": checkpoint.Progress("d", counts={"items": 0, "documents": 9}),
+    }
+    kept = checkpoint.write_checkpoint(checkpoint.Checkpoint({}, 1, units)).decode()
+    progress = Progress("copied", (Part(copied=5_000, done=True),), check=kept)
+    facts = describe(Stand(table, old, new, "posts-v1", progress))
+    assert facts["checked"] == 1_200
+    assert tell_progress(facts) == "5,000 copied, 1 of 1 parts, 1,200 items compared"
+    over = describe(Stand(table, old, new, "posts-v1", replace(progress, check="")))
+    assert (over["checked"], "compared" in tell_progress(over)) == (0, False)
+    (line,) = [one for one in write_table(Facts("posts", 5, rebuild=facts)) if "rebuild" in one]
+    assert line.endswith("copied: to posts-v2; 5,000 copied, 1 of 1 parts, 1,200 items compared")
