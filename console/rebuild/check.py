@@ -69,8 +69,8 @@ class MappingStore:
     persistence: Persistence = field(default_factory=Persistence)
 
     def load(self) -> bytes | None:
-        """None also for another comparison's, of another stream for example: it begins anew."""
-        content = self.persistence.ask(self._read).check.encode()
+        """None also for a damaged one, or another stream's: the check begins anew."""
+        content = str(self.persistence.ask(self._read).check).encode()
         try:
             read_checkpoint(content, self.job)
         except CheckpointError:

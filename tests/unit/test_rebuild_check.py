@@ -217,6 +217,18 @@ def test_what_was_compared_under_another_stream_is_compared_again() -> None:
     assert len(sides.scanned) - before == ITEMS
 
 
+@pytest.mark.parametrize("harm", [lambda text: text[:-20], lambda text: 5, lambda text: "[]"])
+def test_a_checkpoint_that_is_half_written_or_edited_begins_anew(harm: Any) -> None:
+    sides = Sides()
+    kill(sides, 30)
+    kept = sides.meta["sluice"]["rebuild"]
+    kept["check"] = harm(kept["check"])
+    assert sides.progress.checked == 0
+    before = len(sides.scanned)
+    assert run(sides)[0] == 0
+    assert len(sides.scanned) - before == ITEMS
+
+
 def test_more_differences_than_a_copy_leaves_end_it_and_the_next_begins_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
