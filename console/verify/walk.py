@@ -63,10 +63,8 @@ class Walk:
     def run(self) -> None:
         """Go through what is left. Raises what the edges raise, InterruptedByUserError."""
         refresh(self.comparer.cluster, self.comparer.index)
-        try:
+        with self.journal.kept():
             run_units(self.journal.remaining(), self._work, self.stop, self.threads)
-        finally:
-            self.journal.save()
 
     def _work(self, unit: str) -> None:
         kind, _, number = unit.partition(":")

@@ -2,13 +2,16 @@
 
 from bisect import bisect_left
 from dataclasses import asdict, replace
+from threading import Event
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from console import checkpoint
-from console.rebuild.copy import cut
+from console.persistence import Persistence
+from console.rebuild.copy import Copier, cut
 from console.rebuild.stand import (
     Part,
     Progress,
@@ -18,9 +21,13 @@ from console.rebuild.stand import (
     read_progress,
     tell_progress,
 )
+from console.rebuild.writing import Written
 from console.status.facts import Facts
 from console.status.render import write_table
-from worker.errors import ConfigurationError
+from worker.cluster import Answer
+from worker.errors import ConfigurationError, UnavailableError
+from worker.identity import document_id, key_text
+from worker.mappings import META
 from worker.tables import Table
 from worker.view import Destination
 
@@ -104,3 +111,33 @@ def test_how_far_the_check_is_is_said_while_it_runs() -> None:
     assert (over["checked"], "compared" in tell_progress(over)) == (0, False)
     (line,) = [one for one in write_table(Facts("posts", 5, rebuild=facts)) if "rebuild" in one]
     assert line.endswith("copied: to posts-v2; 5,000 copied, 1 of 1 parts, 1,200 items compared")
+
+
+class LostCluster:
+    """Answers searches, and nothing that has to do with where a rebuild stands."""
+
+    def request(self, method: str, path: str, **_: Any) -> Answer:
+        if not path.endswith("_search"):
+            raise UnavailableError("the cluster is away")
+        key = {"id": {"S": "a"}}
+        meta = {"id": "a", "key": key_text(key), "state": "live"}
+        hit = {"_id": document_id(key), "sort": ["a"], "_source": {META: meta}}
+        return Answer(200, {"hits": {"hits": [hit]}})
+
+
+class LostTable:
+    def write(self, known: object, *, is_new: bool) -> Written:
+        raise UnavailableError("the table is away")
+
+
+def test_what_ended_a_copy_is_told_rather_than_that_it_could_not_be_kept() -> None:
+    cluster: Any = LostCluster()
+    writer: Any = LostTable()
+    stop = Event()
+    waits = Persistence(stop.wait)
+    copier = Copier(
+        cluster, "old", "new", writer, 1, lambda: 5, stop, lambda count: None, persistence=waits
+    )
+    waits.ask(lambda: None)  # the cluster has answered before
+    with pytest.raises(UnavailableError, match="the table is away"):
+        copier.run(Progress("copying", (Part(),), 5, 6))
