@@ -110,10 +110,11 @@ def test_killed_at_any_instant_and_resumed_it_misses_nothing(
     kept: str, run: Run, tmp_path: Path
 ) -> None:
     run.create(run.items)
-    run.put(run.items, *({"id": f"item-{n}", "title": f"old {n}"} for n in range(900)))
+    # Of 1 KB, a quarter of a unit: a dozen seconds of reading, to be killed in thrice.
+    run.put(run.items, *({"id": f"item-{n}", "title": "x" * 1_000} for n in range(900)))
     place = Place(run, tmp_path / "checkpoint" if kept == "in a file" else None)
     command = (
-        "backfill", run.items.name, "--segments", "3", "--rcu", "15", "--checkpoint",
+        "backfill", run.items.name, "--segments", "3", "--rcu", "20", "--checkpoint",
         str(place), "--json",
     )  # fmt: skip
     rng = random.Random(11)
