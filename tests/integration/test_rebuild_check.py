@@ -49,8 +49,8 @@ def test_a_rebuild_killed_in_the_middle_of_its_check_goes_on_where_it_was(
         return run.sluice_json("rebuild", name, "status")
 
     # So slow that there is a middle to be killed in.
-    process = run.spawn("rebuild", name, "run", "--rcu", "60", "--concurrency", "1")
-    wait_for("the check to be in its middle", lambda: status()["checked"] > ITEMS // 4)
+    process = run.spawn("rebuild", name, "run", "--rcu", "20", "--concurrency", "1")
+    wait_for("the check to be in its middle", lambda: status()["checked"] > ITEMS // 8)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
