@@ -11,8 +11,8 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -286,6 +286,17 @@ class Journal:
         """Save now."""
         with self._lock:
             self._save()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Save when the work within ends. If both fail, the work's error is the one to tell."""
+        try:
+            yield
+        except BaseException:
+            with suppress(SluiceError):
+                self.save()
+            raise
+        self.save()
 
     def _save(self) -> None:
         if self.store is not None:

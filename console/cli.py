@@ -19,7 +19,7 @@ from click.shell_completion import CompletionItem
 from console.errors import InterruptedByUserError, MisuseError
 from console.help import write_epilog
 from console.local.process import ServiceError
-from worker.errors import ConfigurationError, SluiceError
+from worker.errors import ConfigurationError, DeniedError, SluiceError
 
 FINE: Final = 0
 WRONG: Final = 1
@@ -160,8 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _choose_code(error: Exception) -> int:
-    if isinstance(error, ConfigurationError | MisuseError):
-        return MISUSE
+    if isinstance(error, ConfigurationError | MisuseError | DeniedError):
+        return MISUSE  # a wrong key is a wrong setting
     return INTERRUPTED if isinstance(error, InterruptedByUserError) else WRONG
 
 

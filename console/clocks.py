@@ -5,13 +5,19 @@ change that is older by more than the margin (`worker/order.py`): a clock that r
 than that would let a read undo changes made after it, one that is behind lets reads mend nothing.
 """
 
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final
 
 from console.errors import MisuseError
 
 DATE_MS: Final = 2_000
 """The Date of an HTTP answer is floored to the second, and may be a second old."""
+
+
+def read_date(answer: Mapping[str, Any]) -> str:
+    """The Date of boto3's answer; empty if it has none."""
+    return str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
 
 
 def measure_ahead(date: str, before_ms: int, after_ms: int) -> int:
@@ -38,5 +44,5 @@ def check_clock(ahead_ms: int, margin_s: int) -> None:
         f"the clock of this host is {abs(ahead_ms) / 1_000:,.0f} s {told} DynamoDB's, more than"
         f" half of SLUICE_CLOCK_MARGIN_S ({margin_s} s): reads would be taken for newer or older"
         " than they are",
-        hint="set the clock, by NTP for example",
+        hint="set the clock, by NTP for example, and run the same command again",
     )

@@ -30,9 +30,9 @@ from console.verify.command import (
     verified,
     verify_options,
 )
+from console.verify.comparer import Comparer
 from console.verify.documents import find_docs, refresh
 from console.verify.model import Doc, Finding, read_findings
-from console.verify.run import Comparer
 from console.verify.settle import batches
 from console.verify.spool import Spool
 from worker.clock import read_clock_ms

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from console.aws import explain_aws
+from console.clocks import check_clock, measure_ahead, read_date
 from console.errors import InterruptedByUserError
 from console.rates import LIKELY_ITEM, Budget, Costs, page_items
 from producer.contract import Item
@@ -101,6 +102,8 @@ class TableReader:
     meter: Meter
     clock_ms: Callable[[], int]
     stop: threading.Event = field(default_factory=threading.Event)
+    margin_s: int | None = None
+    """How far this clock and the table's may be apart; None: they are not compared."""
 
     def key_of(self, item: Item) -> Item:
         """The key within an item."""
@@ -112,7 +115,8 @@ class TableReader:
         """One page of a segment, read consistently, beginning after a key.
 
         Waits until the limit allows it, and through throttling. Raises UnavailableError when the
-        table does not answer, MisuseError when it never will, InterruptedByUserError.
+        table does not answer, MisuseError when it never will or the clock is wrong,
+        InterruptedByUserError.
         """
         request: dict[str, Any] = {
             "TableName": self.table,
@@ -144,29 +148,34 @@ class TableReader:
         first = self.clock_ms()
         for start in range(0, len(names), BATCH):
             part = [from_wire(unique[name]) for name in names[start : start + BATCH]]
-            for item in self._read_batch(part, keys_only):
+            items, read_ms = self._read_batch(part, keys_only)
+            # Earlier than `first` if the clock was ahead then and has been set since.
+            first = min(first, read_ms)
+            for item in items:
                 found[key_text(self.key_of(item))] = item
         return [found.get(key_text(key)) for key in keys], first
 
-    def _read_batch(self, keys: list[dict[str, Any]], keys_only: bool) -> list[Item]:
+    def _read_batch(self, keys: list[dict[str, Any]], keys_only: bool) -> tuple[list[Item], int]:
         names = {f"#k{place}": name for place, name in enumerate(self.keys)}
         shape: dict[str, Any] = {"ConsistentRead": True}
         if keys_only:
             shape |= {"ProjectionExpression": ",".join(names), "ExpressionAttributeNames": names}
         items: list[Item] = []
+        first = self.clock_ms()
         tries = 0
         while keys:
             request = {
                 "RequestItems": {self.table: {"Keys": keys, **shape}},
                 "ReturnConsumedCapacity": "TOTAL",
             }
-            answer, _ = self._ask(self.client.batch_get_item, request, len(keys))
+            answer, read_ms = self._ask(self.client.batch_get_item, request, len(keys))
+            first = min(first, read_ms)
             items += [to_wire(item) for item in answer["Responses"].get(self.table, [])]
             keys = answer.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
             if keys:
                 self._pause(tries)
                 tries += 1
-        return items
+        return items, first
 
     def _ask(
         self, call: Callable[..., Any], request: dict[str, Any], items: int
@@ -191,6 +200,10 @@ class TableReader:
                 self._pause(tries)
                 continue
             self.meter.settle(reserved, _units(answer), _count(answer, self.table))
+            if self.margin_s is not None:
+                # Of each read: a clock may be set while a command runs for days.
+                ahead_ms = measure_ahead(read_date(answer), read_ms, self.clock_ms())
+                check_clock(ahead_ms, self.margin_s)
             return answer, read_ms
 
     def _pause(self, tries: int) -> None:

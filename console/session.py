@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from console.aws import explain_aws
-from console.clocks import check_clock, measure_ahead
+from console.clocks import check_clock, measure_ahead, read_date
 from console.deadletters.queue import open_pair
 from console.errors import MisuseError
 from console.lateness import Lateness, bound_lateness
@@ -148,14 +148,13 @@ class Session:
             answer = self.dynamodb.describe_table(TableName=table.name)
         except (BotoCoreError, ClientError) as error:
             raise explain_aws(error, f"cannot describe the table {table.name}") from error
-        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        self.ahead_ms = measure_ahead(headers.get("date", ""), before_ms, read_clock_ms())
+        self.ahead_ms = measure_ahead(read_date(answer), before_ms, read_clock_ms())
         return read_facts(answer)
 
     def check_clock(self) -> None:
         """Raises MisuseError if this host's clock is too far from DynamoDB's for reads to be sent.
 
-        It is compared when a table is described.
+        It is compared when a table is described, and again by each read (`console.scan`).
         """
         check_clock(self.ahead_ms, self.settings.clock_margin_s)
 
@@ -281,7 +280,15 @@ class Session:
 
     def reader(self, table: Table[Any], facts: TableFacts, meter: Meter) -> TableReader:
         """A reader of the table."""
-        return TableReader(self.dynamodb, table.name, facts.keys, meter, read_clock_ms, self.stop)
+        return TableReader(
+            self.dynamodb,
+            table.name,
+            facts.keys,
+            meter,
+            read_clock_ms,
+            self.stop,
+            self.settings.clock_margin_s,
+        )
 
     def connect(self, service: str) -> Any:
         """A client of an AWS service. Raises MisuseError if the environment does not suffice."""

@@ -67,10 +67,8 @@ class Backfill:
         self.journal.open(self.share.take(self.source.units()))
         self.advance(self.journal.count("read"), earlier=True)
         began = time.monotonic()
-        try:
+        with self.journal.kept():
             run_units(self.journal.remaining(), self._work, self.stop)
-        finally:
-            self.journal.save()
         units, throttled = cost()
         return Summary(
             table=self.table,

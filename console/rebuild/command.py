@@ -10,28 +10,34 @@ from typing import Any, Final
 import click
 
 from console.backfill.command import share_option
-from console.checkpoint import Share
+from console.checkpoint import Journal, Share
 from console.deadletters.sweep import interruptible
 from console.help import write_epilog
 from console.progress import show_progress
 from console.rebuild import steps
 from console.rebuild.barrier import pass_barrier
-from console.rebuild.check import Check, Difference
+from console.rebuild.check import SAVE_EVERY_S, Check, Difference, MappingStore
 from console.rebuild.copy import PARTS, Copier, count, find_parts
-from console.rebuild.stand import PHASES, Progress, Stand, describe, read_stand, write_progress
+from console.rebuild.stand import (
+    PHASES,
+    Progress,
+    Stand,
+    describe,
+    read_stand,
+    tell_progress,
+    write_progress,
+)
 from console.rebuild.writing import Writer
 from console.scan import Meter, TableReader
 from console.session import Session
 from console.verify.agreement import Agreement, note_agreement
-from console.verify.run import Comparer
+from console.verify.comparer import Comparer
 from producer.contract import Change
 from worker.carry import Carrier
 from worker.clock import read_clock_ms
 from worker.errors import RefusedError
 from worker.index import Index
 from worker.tables import Table
-
-SHOWN: Final = 20
 
 
 @dataclass
@@ -45,13 +51,14 @@ class Rebuild:
     page: int
     segments: int = PARTS
     share: Share = Share()  # noqa: RUF009 - frozen
-    differences: list[Difference] = field(default_factory=list)
-    items: int = 0
+    differences: int = 0
+    first: list[Difference] = field(default_factory=list)
+    """The first few of them."""
 
     @cached_property
     def reader(self) -> TableReader:
         """The table's reader; the steps that only move aliases go without."""
-        meter = Meter(self.rcu, readers=self.concurrency)
+        meter = Meter(self.rcu, readers=2 * self.concurrency)
         facts = self.session.describe(self.table)
         self.session.check_clock()
         return self.session.reader(self.table, facts, meter)
@@ -105,22 +112,36 @@ class Rebuild:
     def _verify(self, stand: Stand) -> Stand:
         _, new = stand.pair
         cluster = self.session.cluster
-        proof = Agreement(self.session.describe(self.table).label, read_clock_ms())
-        with show_progress(f"verify {new.index}", 0) as advance:
+        facts = self.session.describe(self.table)
+        job = {
+            "command": "rebuild",
+            "source": facts.arn,
+            "id": facts.id,
+            "label": facts.label,
+            "index": new.index,
+            "began": stand.progress.began,
+        }
+        store = MappingStore(
+            cluster, new.index, job, stand.progress.began, self.session.persistence
+        )
+        journal = Journal(job, store, read_clock_ms, every_s=SAVE_EVERY_S)
+        with show_progress(f"verify {new.index}", 2 * facts.items) as advance:
             check = Check(
                 Comparer(stand.declared(new), self.reader, cluster, new.index),
                 self._writer(stand),
                 Index(cluster),
+                journal,
                 self.session.stop,
-                self.concurrency,
+                2 * self.concurrency,
                 advance,
             )
             self.differences = check.run()
-        self.items = check.items
+        self.first = check.first
         if not self.differences:
-            note_agreement(cluster, new.index, proof)
+            note_agreement(cluster, new.index, Agreement(facts.label, journal.began_ms))
         phase: Any = "copied" if self.differences else "verified"
-        self._keep(stand, replace(stand.progress, phase=phase))
+        # Whoever runs it again has changed something meanwhile: then everything is compared.
+        self._keep(stand, replace(stand.progress, phase=phase, check=""))
         return self.stand()
 
     def _writer(self, stand: Stand) -> Writer:
@@ -248,20 +269,19 @@ def _print(stand: Stand, rebuild: Rebuild, as_json: bool) -> None:
     facts = describe(stand)
     shown = [
         {"kind": one.finding.kind, "id": one.finding.place.id, "why": one.why}
-        for one in rebuild.differences[:SHOWN]
+        for one in rebuild.first
     ]
     if as_json:
-        facts |= {"differences": len(rebuild.differences), "first": shown}
+        facts |= {"differences": rebuild.differences, "first": shown}
         click.echo(json.dumps(facts, ensure_ascii=False))
         return
     click.echo(f"{stand.table.name}: searches see {stand.served}.")
     if stand.new is not None:
         said = "searches see it" if stand.is_swapped else PHASES[stand.progress.phase]
-        parts = f"{facts['parts_copied']} of {facts['parts']} parts"
-        click.echo(f"{stand.new.index}: {said}; {facts['copied']:,} copied, {parts}.")
+        click.echo(f"{stand.new.index}: {said}; {tell_progress(facts)}.")
     for one in shown:
         click.echo(f"  {one['kind']}: {one['id']}  {one['why']}")
-    if len(rebuild.differences) > SHOWN:
-        click.echo(f"  and {len(rebuild.differences) - SHOWN:,} more")
+    if rebuild.differences > len(shown):
+        click.echo(f"  and {rebuild.differences - len(shown):,} more")
     if facts["next"]:
         click.echo(f"Next: {facts['next']}")

@@ -7,6 +7,7 @@ work, which are then done again. Several hosts may take a share of the parts eac
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from console.persistence import Persistence
 from console.rebuild.stand import Part, Progress, merge, read_progress, write_progress
 from console.rebuild.writing import Known, Writer, Written
 from worker.cluster import Cluster, path
-from worker.errors import RefusedError, UnavailableError
+from worker.errors import RefusedError, SluiceError, UnavailableError
 from worker.identity import document_id, read_key_text
 from worker.mappings import META
 from worker.plan import read_meta
@@ -84,8 +85,11 @@ class Copier:
         left = [name for name in mine if not self._mine[int(name)].done]
         try:
             run_units(left, self._copy_part, self.stop, self.concurrency)
-        finally:
-            told = self._save()
+        except BaseException:
+            with suppress(SluiceError):
+                self._save()
+            raise
+        told = self._save()
         for _ in range(SAVES):
             if all(told.parts[number].done for number in self._mine):
                 break

@@ -9,6 +9,7 @@ one of PHASES while a rebuild is under way, or `swapped` (searches see the new i
 is what is left); `next` is the command that comes next, or None.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -55,11 +56,22 @@ class Progress:
     """Of the copy, in the order of ids."""
     began: int = 0
     changed: int = 0
+    check: str = ""
+    """A checkpoint (`console/checkpoint.py`) of the comparison before the swap, while it runs."""
 
     @property
     def copied(self) -> int:
         """Documents copied so far, in all parts."""
         return sum(part.copied for part in self.parts)
+
+    @property
+    def checked(self) -> int:
+        """Items compared so far, if the comparison is under way."""
+        try:
+            units = json.loads(self.check)["units"].values()
+            return sum(int(unit["counts"].get("items", 0)) for unit in units)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return 0
 
 
 def merge(told: Progress, mine: Mapping[int, Part]) -> Progress:
@@ -162,7 +174,8 @@ def describe(stand: Stand) -> dict[str, Any]:
     """A stand for programs, and the command that comes next. Pure.
 
     Always: table, served, old, phase, next. While a rebuild is under way also new, copied, refused,
-    foreign, parts, parts_copied, began and changed (milliseconds).
+    foreign, parts, parts_copied, checked (items compared so far, while that is under way), began
+    and changed (milliseconds).
     """
     name = stand.table.name
     facts: dict[str, Any] = {"table": name, "served": stand.served, "old": stand.old.index}
@@ -180,6 +193,7 @@ def describe(stand: Stand) -> dict[str, Any]:
         **{n: sum(getattr(one, n) for one in parts) for n in ("copied", "refused", "foreign")},
         "parts": len(parts),
         "parts_copied": sum(part.done for part in parts),
+        "checked": stand.progress.checked,
         "began": stand.progress.began,
         "changed": stand.progress.changed,
     }
@@ -188,3 +202,9 @@ def describe(stand: Stand) -> dict[str, Any]:
                                    "next": f"sluice rebuild {name} finish"}  # fmt: skip
     following = "swap" if stand.progress.phase == "verified" else "run"
     return facts | progress | {"new": stand.new.index, "next": f"sluice rebuild {name} {following}"}
+
+
+def tell_progress(facts: Mapping[str, Any]) -> str:
+    """How far a rebuild under way is, for people. Pure. facts: as `describe` says them."""
+    parts = f"{facts['copied']:,} copied, {facts['parts_copied']} of {facts['parts']} parts"
+    return parts + (f", {facts['checked']:,} items compared" if facts["checked"] else "")

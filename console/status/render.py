@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from console.deadletters.display import describe_group, printable
+from console.rebuild.stand import tell_progress
 from console.status.facts import Facts, IndexFacts, Pipeline, Trigger
 from console.status.judge import Sign
 from console.status.lag import at_most_s
@@ -112,7 +113,8 @@ def write_table(facts: Facts) -> list[str]:
     if index is not None:
         lines += _write_index(index)
     if facts.rebuild is not None and facts.rebuild["phase"] not in ("none", "due"):
-        lines.append(f"  rebuild {facts.rebuild['phase']}: to {facts.rebuild['new']}")
+        stand = facts.rebuild
+        lines.append(f"  rebuild {stand['phase']}: to {stand['new']}; {tell_progress(stand)}")
     return [printable(line) for line in lines]
 
 

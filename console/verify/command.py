@@ -23,8 +23,9 @@ from console.progress import show_progress
 from console.scan import Meter
 from console.session import Session, TableFacts
 from console.verify.agreement import Agreement, Part, note_agreement
+from console.verify.comparer import Comparer
 from console.verify.model import KINDS, Finding, write_finding
-from console.verify.run import Comparer, Outcome, Verify
+from console.verify.run import Outcome, Verify
 from console.verify.sample import CONFIDENCE, upper_bound
 from console.verify.serving import judge_alias, write_remedy
 from console.verify.settle import Patience
@@ -134,6 +135,7 @@ def verified(session: Session, request: Request) -> Iterator[tuple[Verified, Spo
     """
     table = session.table(request.table)
     facts = session.describe(table)
+    session.check_clock()
     index, declared = session.served(table)
     session.depth()
     _ = session.cluster

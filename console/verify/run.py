@@ -1,39 +1,25 @@
-"""The steps of verify: compare by segments, walk the index, and look again at what differs."""
+"""The steps of verify: walk through table and index, and look again at what differs."""
 
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from console.checkpoint import Journal, Share
 from console.errors import CheckpointError, InterruptedByUserError
 from console.lateness import Lateness, wait_until_past
-from console.parallel import run_units
 from console.progress import Advance, ignore
-from console.scan import TableReader
 from console.sending import Depth
-from console.verify.compare import compare, place_of, place_of_doc
-from console.verify.documents import (
-    Located,
-    cut_digests,
-    find_docs,
-    find_foreign,
-    refresh,
-    walk_digests,
-)
+from console.verify.comparer import Comparer
+from console.verify.documents import refresh
 from console.verify.draw import draw_docs
 from console.verify.model import Finding
 from console.verify.sample import choose_segments
-from console.verify.settle import Patience, Settling, batches
+from console.verify.settle import Patience, Settling
 from console.verify.spool import Spool
-from producer.contract import Item
-from worker.cluster import Cluster
-from worker.tables import Table
-
-FOREIGN: Final = "foreign"
-_DOCS: Final = 500
+from console.verify.walk import Step, Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,64 +43,6 @@ class Outcome:
     def proves(self) -> bool:
         """Whether every item was seen to agree, so that it may be noted."""
         return self.agrees and not self.moving
-
-
-@dataclass
-class Comparer:
-    """Table and index side by side."""
-
-    table: Table[Any]
-    reader: TableReader
-    cluster: Cluster
-    index: str
-    content: bool = False
-
-    def compare_items(self, items: Sequence[Item]) -> list[Finding]:
-        """Items just read, against their documents."""
-        found: list[Finding] = []
-        for some in batches(items, _DOCS):
-            places = [place_of(self.table, self.reader.key_of(item)) for item in some]
-            docs = find_docs(self.cluster, self.index, places, content=self.content)
-            for place, item, doc in zip(places, some, docs, strict=True):
-                finding = compare(self.table, place, item, doc, content=self.content)
-                found += [finding] if finding else []
-        return found
-
-    def compare_docs(self, located: Sequence[Located]) -> list[Finding]:
-        """Documents of the index that no item stands behind."""
-        found: list[Finding] = []
-        keyed = []
-        for name, routing, doc in located:
-            place = place_of_doc(self.table, name, routing, doc)
-            if place.key is None:
-                found.append(Finding("left over", place, None, doc.seq_no, "no key leads to it"))
-            else:
-                keyed.append((place, place.key, doc))
-        items, _ = self.reader.read([key for _, key, _ in keyed], keys_only=True)
-        for (place, _, doc), item in zip(keyed, items, strict=True):
-            if item is None:
-                found.append(Finding("left over", place, None, doc.seq_no))
-        return found
-
-    def look(self, findings: Sequence[Finding]) -> list[Finding | None]:
-        """The same places now, items read after their documents; None where both sides agree."""
-        places = [finding.place for finding in findings]
-        docs = find_docs(self.cluster, self.index, places, content=self.content)
-        items, _ = self.reader.read([place.key for place in places if place.key is not None])
-        items_in_order = iter(items)
-        seen: list[Finding | None] = []
-        for place, doc in zip(places, docs, strict=True):
-            if place.key is not None:
-                item = next(items_in_order)
-                seen.append(compare(self.table, place, item, doc, content=self.content))
-            elif doc is None or doc.state == "deleted":
-                seen.append(None)
-            else:
-                still = place_of_doc(self.table, place.id, place.routing, doc).key is None
-                why = "no key leads to it"
-                left = Finding("left over", place, None, doc.seq_no, why)
-                seen.append(left if still else None)
-        return seen
 
 
 @dataclass
@@ -143,17 +71,18 @@ class Verify:
         Raises what the edges raise, InterruptedByUserError, and CheckpointError where findings
         that the checkpoint counts are not there.
         """
-        parts = range(self.segments)
-        units = [f"table:{n}" for n in parts] + [f"index:{n}" for n in parts] + [FOREIGN]
-        self.journal.open(self.share.take(units))
+        walk = Walk(
+            self.comparer,
+            self.journal,
+            self.segments,
+            self.stop,
+            self._take,
+            self.advance,
+            self.share,
+        )
+        walk.open()
         self._check_found()
-        before = self.journal.count("items") + self.journal.count("documents")
-        self.advance(before, earlier=True)
-        refresh(self.comparer.cluster, self.comparer.index)
-        try:
-            run_units(self.journal.remaining(), self._work, self.stop)
-        finally:
-            self.journal.save()
+        walk.run()
         return self._end(self.journal.count("items"), self.journal.count("documents"))
 
     def _check_found(self) -> None:
@@ -171,43 +100,10 @@ class Verify:
         refresh(self.comparer.cluster, self.comparer.index)
         return self._end(self._sample_items(items, wanted, rng), self._sample_docs(wanted, rng))
 
-    def _work(self, unit: str) -> None:
-        kind, _, number = unit.partition(":")
-        place = self.journal.progress(unit).place
-        if kind == "table":
-            self._compare_segment(unit, int(number), place)
-        elif kind == "index":
-            self._walk(unit, int(number), place)
-        else:
-            docs = find_foreign(self.comparer.cluster, self.comparer.index)
-            found = self._note(self.comparer.compare_docs(docs))
-            self.journal.advance(unit, None, done=True, documents=len(docs), found=found)
-
-    def _compare_segment(self, unit: str, segment: int, place: Any) -> None:
-        while True:
-            page = self.comparer.reader.scan(segment, self.segments, place)
-            place = page.after
-            found = self._note(self.comparer.compare_items(page.items))
-            self.journal.advance(unit, place, place is None, items=len(page.items), found=found)
-            self.advance(len(page.items))
-            if place is None:
-                return
-
-    def _walk(self, unit: str, part: int, place: Any) -> None:
-        first, end = cut_digests(self.segments)[part]
-        after = first if place is None else place
-        pages = walk_digests(self.comparer.cluster, self.comparer.index, after, end)
-        for docs, after in pages:
-            if self.stop.is_set():
-                raise InterruptedByUserError("interrupted")
-            found = self._note(self.comparer.compare_docs(docs))
-            self.journal.advance(unit, after, after is None, documents=len(docs), found=found)
-            self.advance(len(docs))
-
-    def _note(self, findings: list[Finding]) -> int:
-        """Keep what was found, and before the journal says that it is: answers how many."""
-        self.candidates.add(findings)
-        return len(findings)
+    def _take(self, step: Step) -> None:
+        """Keep what was found, and before the journal says that it is."""
+        self.candidates.add(step.findings)
+        step.note(self.journal, found=len(step.findings))
 
     def _sample_items(self, items: int, wanted: int, rng: random.Random) -> int:
         segments = choose_segments(items, wanted)
@@ -218,7 +114,7 @@ class Verify:
             place = None
             while True:
                 page = self.comparer.reader.scan(segment, segments, place, most=wanted)
-                self._note(self.comparer.compare_items(page.items))
+                self.candidates.add(self.comparer.compare_items(page.items))
                 checked += len(page.items)
                 self.advance(len(page.items))
                 place = page.after
@@ -233,7 +129,7 @@ class Verify:
         for docs in draw_docs(self.comparer.cluster, self.comparer.index, wanted, rng):
             if self.stop.is_set():
                 raise InterruptedByUserError("interrupted")
-            self._note(self.comparer.compare_docs(docs))
+            self.candidates.add(self.comparer.compare_docs(docs))
             checked += len(docs)
             self.advance(len(docs))
         return checked

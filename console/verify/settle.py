@@ -39,7 +39,7 @@ class Patience:
 
 
 class Looker(Protocol):
-    """Looks at places again (`console.verify.run.Comparer`)."""
+    """Looks at places again (`console.verify.comparer.Comparer`)."""
 
     def look(self, findings: list[Finding]) -> list[Finding | None]: ...
 

@@ -9,6 +9,7 @@ import random
 import signal
 import threading
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -79,22 +80,50 @@ def saved_at(place: Path) -> int:
     return place.stat().st_mtime_ns if place.exists() else 0
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a backfill keeps its checkpoint: in a file, or in the overflow bucket."""
+
+    run: Run
+    file: Path | None
+
+    def __str__(self) -> str:
+        return str(self.file or f"s3://{self.run.name}/checkpoints/backfill")
+
+    def read(self) -> bytes | None:
+        if self.file is not None:
+            return self.file.read_bytes() if self.file.exists() else None
+        try:
+            answer = self.run.s3.get_object(Bucket=self.run.name, Key="checkpoints/backfill")
+        except self.run.s3.exceptions.NoSuchKey:
+            return None
+        content: bytes = answer["Body"].read()
+        return content
+
+    def has_changed(self, before: bytes | None) -> bool:
+        return self.read() != before
+
+
 @LIGHT
-def test_killed_at_any_instant_and_resumed_it_misses_nothing(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", ["in a file", "in the bucket"])
+def test_killed_at_any_instant_and_resumed_it_misses_nothing(
+    kept: str, run: Run, tmp_path: Path
+) -> None:
     run.create(run.items)
-    run.put(run.items, *({"id": f"item-{n}", "title": f"old {n}"} for n in range(900)))
+    # Of 1 KB, a quarter of a unit: a dozen seconds of reading, to be killed in thrice.
+    run.put(run.items, *({"id": f"item-{n}", "title": "x" * 1_000} for n in range(900)))
+    place = Place(run, tmp_path / "checkpoint" if kept == "in a file" else None)
     command = (
-        "backfill", run.items.name, "--segments", "3", "--rcu", "15", "--checkpoint",
-        str(tmp_path / "checkpoint"), "--json",
+        "backfill", run.items.name, "--segments", "3", "--rcu", "20", "--checkpoint",
+        str(place), "--json",
     )  # fmt: skip
-    place = tmp_path / "checkpoint"
     rng = random.Random(11)
     kills = 0
     while True:
-        before = saved_at(place)
+        before = place.read()
         process = run.spawn(*command)
         if kills < 3:
-            wait_for("it to begin", partial(is_newer, place, before), every=0.01)
+            wait_for("it to begin", partial(place.has_changed, before), every=0.01)
             time.sleep(rng.uniform(0, 0.8))  # a random instruction to die at
             process.send_signal(signal.SIGKILL)
             kills += 1
@@ -104,7 +133,7 @@ def test_killed_at_any_instant_and_resumed_it_misses_nothing(run: Run, tmp_path:
         assert process.returncode == -signal.SIGKILL, err
     summary = json.loads(out)
     assert summary["read"] == summary["sent"] == 900
-    assert not place.exists()
+    assert place.read() is None
     run.workers.start()
     run.drain()
     assert run.differences(run.items) == {}

@@ -258,7 +258,12 @@ def test_a_rebuild_under_traffic_killed_at_random_ends_with_two_true_indexes(
     assert line.differences(2) == {}
     assert line.differences(1) == {}
 
-    line.rebuild("finish")
+    with Searcher(search_engine.url, line.table) as searcher:
+        wait_for("a search before the end", lambda: searcher.searches)
+        line.rebuild("finish")
+        before = searcher.searches
+        wait_for("a search after it", lambda: searcher.searches > before + 1)
+    assert searcher.wrong == []
     assert line.indexes() == {f"{line.table}-v2"}
     line.send(line.chunk(line.put("after", "the end"), line.remove("stable-1")))
     line.settle()

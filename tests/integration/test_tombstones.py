@@ -1,5 +1,9 @@
 """Tombstones go once nothing can need them; what comes after that brings nothing back."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -9,6 +13,7 @@ from console.tombstones import cutoff_ms, old_tombstones
 from producer.contract import Change, Chunk, encode_chunk, queue_name, write_envelope
 from tests.polling import wait_for
 from tests.upkeep.pipeline import HEAVY, LIGHT, Run
+from tests.workers import ROOT
 from worker.cluster import path
 from worker.deadletters import DeadLetterQueue, Letter
 from worker.mappings import META
@@ -100,6 +105,38 @@ def test_old_tombstones_go_and_a_message_redriven_after_that_brings_nothing_back
         found = states(run)
         assert {n for n, state in found.items() if state == "live"} == {"there"}
     assert run.sluice_json("tombstones", "purge", run.shown.name)["tables"][0]["removed"] == 0
+
+
+@HEAVY
+def test_with_the_clock_moved_past_the_horizon_a_letter_of_before_brings_nothing_back(
+    run: Run,
+) -> None:
+    """Nothing is written with an old time here: workers and command live 32 days later."""
+    name = run.shown.name
+    run.create(run.shown)
+    run.put(run.shown, {"owner": "ann", "id": "there"})
+    now = time.time_ns() // 1_000_000
+    run.workers.start()
+    inserted, updated = write("gone", now - 2_000, 1), write("gone", now - 1_000, 2)
+    send(run, inserted, write("there", now, 3), delete("gone", now, 4))
+    assert states(run) == {"gone": "deleted", "there": "live"}
+    assert run.sluice_json("tombstones", "purge", name)["tables"][0]["removed"] == 0
+
+    run.workers.kill(run.workers.running[0])
+    run.workers.start(UPKEEP_AHEAD_DAYS="32")
+    # The tables, and the clock with them, come first: the command looks at it before them.
+    main = "import sys, tests.upkeep.tables; from console.cli import main; sys.exit(main())"
+    purge = [sys.executable, "-c", main, "tombstones", "purge", name, "--json"]
+    later = {**os.environ, "PYTHONPATH": str(ROOT), "UPKEEP_AHEAD_DAYS": "32"}
+    out = subprocess.run(purge, cwd=ROOT, env=later, check=True, capture_output=True).stdout
+    assert json.loads(out)["tables"][0]["removed"] == 1
+    for _ in range(2):
+        bury(run, inserted, updated)
+        assert run.sluice("dead-letters", "redrive")[0] == 0
+        run.drain()
+        assert run.queues.depth(run.queues.dead_url) == 0
+        live = {one for one, state in states(run).items() if state == "live"}
+        assert live == {"there"}
 
 
 @HEAVY

@@ -23,6 +23,7 @@ from console.checkpoint import (
     write_checkpoint,
 )
 from console.errors import CheckpointError, MisuseError
+from worker.errors import UnavailableError
 
 JOB = {"command": "backfill", "table": "posts", "segments": 4}
 PLACES = st.one_of(
@@ -30,6 +31,7 @@ PLACES = st.one_of(
     st.integers(0, 10**9),
     st.dictionaries(st.text(), st.fixed_dictionaries({"S": st.text()}), max_size=2),
 )
+
 PROGRESS = st.builds(
     Progress, PLACES, st.booleans(), st.dictionaries(st.text(), st.integers(0, 10**12), max_size=4)
 )
@@ -151,3 +153,32 @@ def test_a_checkpoint_that_cannot_be_removed_is_an_error_of_ours(tmp_path: Path)
     folder.mkdir()
     kept = Journal(JOB, FileStore(folder), lambda: 7).close()
     assert isinstance(kept, MisuseError)
+
+
+class Away:
+    """A bucket or an index that answers once."""
+
+    def __init__(self) -> None:
+        self.saves = 0
+
+    def load(self) -> bytes | None:
+        return None
+
+    def save(self, content: bytes) -> None:
+        self.saves += 1
+        if self.saves > 1:
+            raise UnavailableError("no checkpoint can be kept")
+
+    def remove(self) -> None:
+        raise AssertionError("nothing is done")
+
+
+def test_what_ended_the_work_is_told_rather_than_that_no_checkpoint_could_be_kept() -> None:
+    store = Away()
+    journal = Journal({}, store, lambda: 5)
+    journal.open(["a"])
+    with pytest.raises(UnavailableError, match="the table is away"), journal.kept():
+        raise UnavailableError("the table is away")
+    assert store.saves == 2
+    with pytest.raises(UnavailableError, match="no checkpoint"), journal.kept():
+        pass

@@ -11,7 +11,7 @@ import pytest
 from console import cli
 from console.errors import MisuseError
 from console.local.process import ServiceFailedError
-from worker.errors import ConfigurationError, SluiceError, UnavailableError
+from worker.errors import ConfigurationError, DeniedError, SluiceError, UnavailableError
 
 HEAVY = ("boto3", "celery", "elasticsearch", "pydantic", "rich")
 
@@ -126,6 +126,7 @@ def test_a_table_that_does_not_answer_ends_init_with_1_and_a_hint(
     [
         (SluiceError("it broke", hint="mend it"), 1),
         (UnavailableError("it is away", hint="wait"), 1),
+        (DeniedError("it refuses us", hint="check the key"), 2),
         (ConfigurationError("it is wrong", hint="set it"), 2),
         (MisuseError("you cannot", hint="do this"), 2),
         (ServiceFailedError("moto ended", "read its log"), 1),

@@ -2,14 +2,32 @@
 
 from bisect import bisect_left
 from dataclasses import asdict, replace
+from threading import Event
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.rebuild.copy import cut
-from console.rebuild.stand import Part, Progress, Stand, describe, merge, read_progress
-from worker.errors import ConfigurationError
+from console import checkpoint
+from console.persistence import Persistence
+from console.rebuild.copy import Copier, cut
+from console.rebuild.stand import (
+    Part,
+    Progress,
+    Stand,
+    describe,
+    merge,
+    read_progress,
+    tell_progress,
+)
+from console.rebuild.writing import Written
+from console.status.facts import Facts
+from console.status.render import write_table
+from worker.cluster import Answer
+from worker.errors import ConfigurationError, UnavailableError
+from worker.identity import document_id, key_text
+from worker.mappings import META
 from worker.tables import Table
 from worker.view import Destination
 
@@ -74,3 +92,52 @@ def test_where_it_stands_is_said_with_the_command_that_comes_next() -> None:
     assert said["next"] == "sluice rebuild posts run"
     swapped = describe(Stand(table, old, new, "posts-v2", Progress("verified", parts, 1, 2)))
     assert (swapped["phase"], swapped["next"]) == ("swapped", "sluice rebuild posts finish")
+
+
+def test_how_far_the_check_is_is_said_while_it_runs() -> None:
+    table = Table("posts", version=2, previous=Table("posts"))
+    old = Destination(1, "posts-v1", "posts-write-v1-beside-v2")
+    new = Destination(2, "posts-v2", "posts-write-v2-beside-v1")
+    units = {
+        "table:0": checkpoint.Progress("k", counts={"items": 1_200, "documents": 0}),
+        "index:0": checkpoint.Progress("d", counts={"items": 0, "documents": 9}),
+    }
+    kept = checkpoint.write_checkpoint(checkpoint.Checkpoint({}, 1, units)).decode()
+    progress = Progress("copied", (Part(copied=5_000, done=True),), check=kept)
+    facts = describe(Stand(table, old, new, "posts-v1", progress))
+    assert facts["checked"] == 1_200
+    assert tell_progress(facts) == "5,000 copied, 1 of 1 parts, 1,200 items compared"
+    over = describe(Stand(table, old, new, "posts-v1", replace(progress, check="")))
+    assert (over["checked"], "compared" in tell_progress(over)) == (0, False)
+    (line,) = [one for one in write_table(Facts("posts", 5, rebuild=facts)) if "rebuild" in one]
+    assert line.endswith("copied: to posts-v2; 5,000 copied, 1 of 1 parts, 1,200 items compared")
+
+
+class LostCluster:
+    """Answers searches, and nothing that has to do with where a rebuild stands."""
+
+    def request(self, method: str, path: str, **_: Any) -> Answer:
+        if not path.endswith("_search"):
+            raise UnavailableError("the cluster is away")
+        key = {"id": {"S": "a"}}
+        meta = {"id": "a", "key": key_text(key), "state": "live"}
+        hit = {"_id": document_id(key), "sort": ["a"], "_source": {META: meta}}
+        return Answer(200, {"hits": {"hits": [hit]}})
+
+
+class LostTable:
+    def write(self, known: object, *, is_new: bool) -> Written:
+        raise UnavailableError("the table is away")
+
+
+def test_what_ended_a_copy_is_told_rather_than_that_it_could_not_be_kept() -> None:
+    cluster: Any = LostCluster()
+    writer: Any = LostTable()
+    stop = Event()
+    waits = Persistence(stop.wait)
+    copier = Copier(
+        cluster, "old", "new", writer, 1, lambda: 5, stop, lambda count: None, persistence=waits
+    )
+    waits.ask(lambda: None)  # the cluster has answered before
+    with pytest.raises(UnavailableError, match="the table is away"):
+        copier.run(Progress("copying", (Part(),), 5, 6))

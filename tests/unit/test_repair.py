@@ -14,8 +14,8 @@ from console.repair import Repair, Repaired
 from console.scan import Meter, TableReader
 from console.sending import Depth, Outlet, open_outlet
 from console.verify.compare import place_of
+from console.verify.comparer import Comparer
 from console.verify.model import Finding, Place
-from console.verify.run import Comparer
 from producer.settings import Settings
 from worker.clock import read_clock_ms
 from worker.cluster import Answer

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from console.scan import Meter, TableReader
+from console.verify.comparer import Comparer
 from console.verify.model import Finding
-from console.verify.run import Comparer, Outcome
+from console.verify.run import Outcome
 from console.verify.settle import ROUNDS, Patience, Settled, Settling
 from console.verify.spool import Spool
 from worker.cluster import Answer
