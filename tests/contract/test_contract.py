@@ -154,10 +154,14 @@ def test_what_is_no_stream_arn_is_refused(arn: str) -> None:
 
 
 @given(st.data())
-def test_a_damaged_payload_is_refused_and_never_raises_anything_else(data: Any) -> None:
+def test_a_damaged_payload_is_refused_or_whole_and_never_raises_anything_else(data: Any) -> None:
     payload = encode_chunk(data.draw(strategies.chunks()))
     content = bytearray(base64.b64decode(payload[2:]))
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(ContractError):
-        read_payload(write_payload(bytes(content)))
+    try:
+        read = read_payload(write_payload(bytes(content)))
+    except ContractError:
+        return
+    # Two bits of zlib's header only tell the level (RFC 1950, FLEVEL).
+    assert read == read_payload(payload)

@@ -249,8 +249,8 @@ def test_a_message_that_sqs_moved_is_listed_by_what_it_holds(desk: Desk) -> None
 def test_show_prints_the_document_as_it_would_be_written(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SLUICE_TABLES", "tests.convergence.tables")
-    desk.bury(change_body(desk.queues, "a", "run-live"), error="E", reason="the cluster's words")
+    monkeypatch.setenv("SLUICE_TABLES", "tests.integration.letter_tables")
+    desk.bury(change_body(desk.queues, "a", "letters"), error="E", reason="the cluster's words")
     (message,) = desk.read("list")["messages"]
     shown = desk.read("show", message["message"])
     assert shown["reason"] == "the cluster's words"
