@@ -1,8 +1,8 @@
 """One ReceiveMessage after the other, whatever SQS answers.
 
-Mends two faults of kombu 5.7.0: an answer other than 200 ends its poll loop for good or the
-whole process, and its HTTP client never applies the timeouts it is given, so that a silent
-socket ends the loop too.
+Mends three faults of kombu 5.7.0: an answer other than 200 ends its poll loop for good or the
+whole process; its HTTP client never applies the timeouts it is given, so that a silent socket ends
+the loop too; and it takes libcurl's milliseconds for seconds.
 """
 
 import json
@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pycurl
+from kombu.asynchronous import get_event_loop
 from kombu.asynchronous.aws.connection import AsyncHTTPSConnection
 from kombu.asynchronous.aws.sqs.connection import AsyncSQSConnection
+from kombu.asynchronous.http.curl import CurlClient
 
 log = logging.getLogger(__name__)
 
 # kombu calls itself typed, but most of it is not.
+_StockClient: Any = CurlClient
 _StockHttp: Any = AsyncHTTPSConnection
 _StockConnection: Any = AsyncSQSConnection
 
@@ -49,6 +52,35 @@ class Health:
         if self.failures:
             log.warning("receiving from SQS works again, after %d failures", self.failures)
         self.failures, self._reason = 0, ""
+
+
+class TimelyClient(_StockClient):  # type: ignore[misc]  # see _StockClient
+    """An HTTP client that looks when libcurl asks it to, and keeps one timer.
+
+    libcurl has one timer, in milliseconds, that each call sets anew (CURLMOPT_TIMERFUNCTION). The
+    stock client waits as many seconds and forgets none: each poll leaves an entry on the event
+    loop's timer for six hours.
+    """
+
+    _timer: Any = None
+
+    def _set_timeout(self, msecs: int) -> None:
+        if msecs == 0:  # at once; the stock client asks for that itself, and the timer stays
+            self.hub.call_later(0, self._timeout_check)
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        waits = msecs > 0  # -1: no timer
+        self._timer = self.hub.call_later(msecs / 1000, self._timeout_check) if waits else None
+
+
+def get_client() -> TimelyClient:
+    """The event loop's HTTP client; it ends with the loop (`kombu.asynchronous.http`)."""
+    hub: Any = get_event_loop()
+    client = getattr(hub, "_current_http_client", None)
+    if not isinstance(client, TimelyClient):
+        client = hub._current_http_client = TimelyClient(hub)
+    return client
 
 
 class BoundedConnection(_StockHttp):  # type: ignore[misc]  # see _StockHttp

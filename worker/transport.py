@@ -35,7 +35,7 @@ from worker.backoff import delay_s
 from worker.deadletters import DeadLetterQueue
 from worker.fate import Fate
 from worker.incoming import UNDECODABLE_TASK, Call, Undecodable, read_body
-from worker.polling import Failure, Health, PollingConnection
+from worker.polling import Failure, Health, PollingConnection, get_client
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +167,7 @@ class Channel(_StockChannel):  # type: ignore[misc]  # see _StockChannel
             names = self.get_message_attributes
             connections[queue] = PollingConnection(
                 sqs_connection=self.sqs(queue=queue),
+                http_client=get_client(),
                 region=self.region,
                 message_system_attribute_names=names["MessageSystemAttributeNames"],
                 message_attribute_names=names["MessageAttributeNames"],

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import boto3
 
 from console.local.trigger import Trigger, TriggerSettings
 from producer.handler import build
+from producer.logs import log_to
 from producer.settings import Settings
 from tests.chaos.mischief import Mischief
 from tests.chaos.traffic import Writer
@@ -118,7 +119,8 @@ class Run:
             workers = stack.enter_context(running_workers(told, self.directory))
             for _ in range(WORKERS):
                 workers.start()
-            producer = stack.enter_context(_wired(told, self.bodies))
+            log = stack.enter_context((self.directory / "producer.log").open("w"))
+            producer = stack.enter_context(_wired(told, self.bodies, log))
             settings = TriggerSettings(report_failures=True, bisect=True, retries=-1, poll_s=0.1)
             trigger = Trigger(arn, streams, producer, settings)
             mischief = Mischief(
@@ -248,12 +250,15 @@ _KEYS: Any = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
 
 @contextmanager
-def _wired(environment: dict[str, str], bodies: list[str]) -> Iterator[Callable[[Any, Any], Any]]:
+def _wired(
+    environment: dict[str, str], bodies: list[str], log: TextIO
+) -> Iterator[Callable[[Any, Any], Any]]:
     """The Lambda, with every message it sends remembered."""
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
-        producer = build(Settings.read({**environment, "SLUICE_LOG_LEVEL": "ERROR"}))
+        producer = build(Settings.read(environment))
+        log_to("INFO", log)
         queues = producer.sender.queues
         events: Any = queues.meta.events  # type: ignore[attr-defined]
 
