@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -233,6 +233,11 @@ def _start(script: Sequence[str], directory: Path) -> Iterator["subprocess.Popen
     try:
         yield process
     finally:
+        # --kill-child alone does not hold: the kernel forgets it as the child changes its user
+        # (prctl(2), PR_SET_PDEATHSIG). With the first process all others of its space end.
+        with suppress(psutil.NoSuchProcess):
+            for first in psutil.Process(process.pid).children():
+                first.kill()
         process.kill()
         process.wait(10)
 

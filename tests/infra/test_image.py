@@ -163,6 +163,9 @@ def test_a_worker_that_hangs_is_not_healthy(
         container.signal(signal.SIGSTOP)
         assert container.execute("touch", "-d", "-1 minute", "/run/sluice/health").returncode == 0
         assert not container.is_healthy()
+        all_of_it = container.processes()
+    # Nor does it outlive its test.
+    wait_for("its end", lambda: not any(one.is_running() for one in all_of_it))
 
 
 def test_the_image_lacks_what_a_worker_does_not_need(

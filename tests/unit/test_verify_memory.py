@@ -94,4 +94,6 @@ def compare(items: int) -> int:
 
 def test_memory_does_not_grow_with_the_table() -> None:
     compare(4_000)
-    assert compare(40_000) - compare(8_000) < 1_000_000
+    # How many pages are held at once is up to the threads. The 32,000 items more, or what was
+    # made of them, would be 20 MB and above.
+    assert compare(40_000) - compare(8_000) < 5_000_000
