@@ -3,9 +3,9 @@
 import gc
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from statistics import median
 from typing import Any, Final
 
@@ -228,6 +228,7 @@ def _measure_documents(stage: Stage, pool: Pool, size: Size, each: int) -> Itera
                 f" a bulk on average, {CHUNK} of the reference's",
             )
         yield from _tell_spent(f"{words} of {label}", spent[kind, "ours"], spent[kind, "theirs"])
+        yield _tell_busy(f"{words} of {label}", rates, spent, kind)
 
 
 def _tell_spent(words: str, ours: Sequence[Spent], theirs: Sequence[Spent]) -> Iterator[Row]:
@@ -250,6 +251,30 @@ def _tell_spent(words: str, ours: Sequence[Spent], theirs: Sequence[Spent]) -> I
     queue = median(one.queue for one in ours)
     yield tell(
         f"{of} / queue", f"{of}: ElasticMQ, for the pool", queue, unit="µs", rounds=len(ours)
+    )
+
+
+def _tell_busy(
+    words: str,
+    rates: Mapping[tuple[str, str], Sequence[float]],
+    spent: Mapping[tuple[str, str], Sequence[Spent]],
+    kind: str,
+) -> Row:
+    """Whether something waits: with all cores busy, only less work would be faster."""
+
+    def busy(side: str) -> list[float]:
+        pairs = zip(rates[kind, side], spent[kind, side], strict=True)
+        return [rate * sum(astuple(cost)) / 1e6 for rate, cost in pairs]
+
+    of = f"cores busy, {words}"
+    return compare(
+        of,
+        f"{of}: for the pool",
+        busy("ours"),
+        busy("theirs"),
+        unit="cores",
+        against="parallel_bulk",
+        aim=None,
     )
 
 
