@@ -278,16 +278,14 @@ class Session:
             self._no_figures = True  # nobody waits for it a second time
             return None
 
-    def reader(self, table: Table[Any], facts: TableFacts, meter: Meter) -> TableReader:
-        """A reader of the table."""
+    def reader(
+        self, table: Table[Any], facts: TableFacts, meter: Meter, *, timed: bool = True
+    ) -> TableReader:
+        """A reader of the table. timed: the time of a read will matter, so the clock must be right;
+        that takes the settings, which who only looks at items need not have."""
+        margin_s = self.settings.clock_margin_s if timed else None
         return TableReader(
-            self.dynamodb,
-            table.name,
-            facts.keys,
-            meter,
-            read_clock_ms,
-            self.stop,
-            self.settings.clock_margin_s,
+            self.dynamodb, table.name, facts.keys, meter, read_clock_ms, self.stop, margin_s
         )
 
     def connect(self, service: str) -> Any:

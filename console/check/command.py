@@ -186,7 +186,7 @@ def _read_items(
         raise MisuseError(
             f"no items of {table.name} can be read: {why}", hint="--file takes them from a file"
         )
-    reader = session.reader(table, look.facts, Meter(None))
+    reader = session.reader(table, look.facts, Meter(None), timed=False)
     return sample_items(reader, look.facts.items, asked.items, random.Random()), "the table"
 
 

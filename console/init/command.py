@@ -138,7 +138,7 @@ def take_sample(
     types = dict(facts.types)
     if file is not None:
         return Sample(types, _check_items(read_items(file), types, file), facts.stream_on)
-    reader = session.reader(Table(table, alias="unused"), facts, Meter(None))
+    reader = session.reader(Table(table, alias="unused"), facts, Meter(None), timed=False)
     items = sample_items(reader, facts.items, wanted, random.Random())
     return Sample(types, items, facts.stream_on)
 

@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ class Writer:
     name: int
     table: Any
     seed: int
+    is_behind: Callable[[], bool] = lambda: False
+    """Whether the stream is: DynamoDB Local reads the slower, the further behind its reader is."""
     pause_s: float = 0.02
     poisoned: set[str] = field(default_factory=set)
     writes: int = 0
@@ -27,6 +30,9 @@ class Writer:
     def run(self, stop: threading.Event) -> None:
         rng = random.Random(f"{self.seed}-{self.name}")
         while not stop.is_set():
+            if self.is_behind():
+                stop.wait(0.5)
+                continue
             self.write_one(rng)
             stop.wait(self.pause_s * rng.random() * 2)
 
