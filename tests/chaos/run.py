@@ -29,8 +29,9 @@ from worker.tables import Table
 
 WRITERS = 2
 WORKERS = 2
-BEHIND_S = 30
-"""The stream may be so far behind its writers; they wait then."""
+BEHIND_S = 90
+"""The stream may be so far behind its writers; they wait then. DynamoDB Local tells the minute of a
+change, rounded down."""
 SETTLE_S = 240
 """Within this something must move, once all is healed."""
 
