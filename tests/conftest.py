@@ -5,9 +5,10 @@ Elasticsearch nodes take 2 GB for each process of the run.
 """
 
 import os
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Final, NoReturn
 
 import hypothesis
 import pytest
@@ -24,6 +25,8 @@ from tests.services.environment import scrub
 from tests.sharing import FileAndEngine, rank
 
 ENGINE_FIXTURE = "search_engine"
+PATIENCE_S: Final = 600
+"""For one test. The longest takes four minutes where others take the processor."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,6 +59,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileAndEngine | None:
     """Share the suite out by file and engine; by another way of pytest-xdist if told to."""
     return FileAndEngine(config, log) if config.option.dist == "loadscope" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that never ends: a whole run would wait for it."""
+
+    def give_up(*_: object) -> NoReturn:
+        raise AssertionError(f"not over after {PATIENCE_S} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(PATIENCE_S)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")
