@@ -19,6 +19,7 @@ from worker.ledger import Ledger
 from worker.notice import Noticeboard, NoticeStep
 from worker.tasks import Handlers, HandlersOfProcess, register_tasks
 from worker.timers import PruneStep
+from worker.unbegun import UnbegunStep
 from worker.valve import Limits
 from worker.watchdog import STALL_MARGIN_S, WatchdogStep
 
@@ -141,6 +142,7 @@ def consumer_steps(
         HeartbeatStep,
         NoticeStep.writing(board, ledger),
         PruneStep,
+        UnbegunStep.within(settings.hard_time_limit),
         WatchdogStep.watching(
             settings.wait_time_seconds + settings.stall_margin_s,
             settings.health_file,

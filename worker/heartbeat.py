@@ -1,7 +1,8 @@
 """Keeps messages in work hidden, so that long work, or a long outage, is not handed out twice.
 
 A thread of its own: the event loop would stand still for every call. It needs the hard time limit
-that `worker.app` always sets, else a hung task would be kept hidden for ever.
+that `worker.app` always sets, and `worker.unbegun` for a task that never begins: else what hangs
+would be kept hidden for ever.
 """
 
 import logging

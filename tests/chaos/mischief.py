@@ -238,7 +238,9 @@ class Mischief:
         self._signal_child(signal.SIGSTOP)
 
     def drain_worker(self) -> None:
+        """What a deploy does, to a worker that has begun: one that has not ends as it may."""
         self.note("worker: SIGTERM")
+        self._wait_for_workers()
         victim = self._pick_worker()
         self.workers.start()
         victim.terminate()
@@ -289,21 +291,29 @@ class Mischief:
             self.queues.client.send_message(QueueUrl=self.queues.url, MessageBody=body)
 
     def redrive(self) -> None:
-        """Look at what waits, and put it all back: by the commands that an operator has."""
+        """Look at what waits, and put back what may be applied by now: by the commands that an
+        operator has. What nobody can read stays: one message of it in each trial of the valve
+        would keep it shut."""
         self.note("dead letters redriven")
-        self.look()
-        self._command("redrive")
+        groups = self._command("groups")["groups"]
+        self._count(groups)
+        errors = {group["error"] for group in groups} - {UNDECODABLE}
+        if errors:
+            chosen = [part for error in sorted(errors) for part in ("--error", error)]
+            self._command("redrive", *chosen)
 
     def look(self) -> int:
         """How many dead letters wait with a reason, malformed messages left out."""
-        groups = self._command("groups")["groups"]
+        return self._count(self._command("groups")["groups"])
+
+    def _count(self, groups: Any) -> int:
         self.given_up += sum(g["count"] for g in groups if g["error"] == MAX_RECEIVES)
         return sum(g["count"] for g in groups if g["error"] not in (MAX_RECEIVES, UNDECODABLE))
 
-    def _command(self, name: str) -> Any:
+    def _command(self, name: str, *arguments: str) -> Any:
         """What `sluice dead-letters NAME` says. It may have seen a part only, which is no fault."""
         done = subprocess.run(
-            [sys.executable, "-m", "console", "dead-letters", name, "--json"],
+            [sys.executable, "-m", "console", "dead-letters", name, *arguments, "--json"],
             cwd=ROOT,
             env={**os.environ, **self.environment},
             capture_output=True,

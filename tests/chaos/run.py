@@ -151,6 +151,7 @@ class Run:
             items = _items(dynamodb, table.name)
             report.items = len(items)
             report.differences = differences(cluster, table, items)
+            wait_for("workers to be ready", workers.are_ready)
             workers.stop()
             mischief.exits += sum(code != 0 for code in workers.codes)
             report.exits, report.given_up = mischief.exits, mischief.given_up

@@ -6,6 +6,7 @@ and what we do about it may go.
 
 import base64
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from producer.contract import CHANGES_TASK, write_envelope
@@ -192,6 +194,25 @@ def test_time_limits_give_the_message_back(tmp_path: Path) -> None:
         assert "BrokenTaskError" in worker.log
         assert "Hard time limit" in worker.log
         assert worker.alive
+
+
+def test_a_child_that_does_not_begin_its_task_is_killed_and_another_takes_it(
+    tmp_path: Path,
+) -> None:
+    limits: dict[str, Any] = {"concurrency": 1, "soft_time_limit": 2, "hard_time_limit": 4}
+    with (
+        fake_sqs.running(visibility_s=2) as fake,
+        worker_on(fake.endpoint, fake.queue_url, fake.dead_url, tmp_path, **limits) as worker,
+    ):
+        fake.send(write("first"))
+        assert worker.did("first"), worker.log
+        (child,) = psutil.Process(worker.process.pid).children()
+        child.send_signal(signal.SIGSTOP)
+        (message,) = fake.send(write("second"))
+        assert wait_for(lambda: message in fake.deleted), worker.log
+        assert message.received == 1
+        assert "has not begun the task" in worker.log
+        assert not child.is_running()
 
 
 def test_the_last_loss_of_a_message_dead_letters_it_before_it_is_deleted(tmp_path: Path) -> None:

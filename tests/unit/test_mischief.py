@@ -52,7 +52,7 @@ class Idle:
 class Watched(Mischief):
     """Its commands find nothing."""
 
-    def _command(self, name: str) -> Any:
+    def _command(self, name: str, *arguments: str) -> Any:
         return {"groups": []}
 
 
