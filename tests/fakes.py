@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kit.aws import MESSAGE_BYTES, Entry, MemoryBucket, MemorySqs, check_batch, count_entry
-from producer.contract import Chunk, decode_chunk, decode_record
+from producer.contract import Change, Chunk, decode_chunk, decode_record
 
 Fault = Exception | Callable[[Sequence[Entry]], list[dict[str, Any]]]
 
@@ -96,6 +96,10 @@ class FakeSQS(MemorySqs):
     def chunks(self, url: str) -> list[Chunk]:
         """The chunks sent to that queue."""
         return [message.chunk for message in self.sent if message.url == url]
+
+    def changes(self, url: str) -> list[Change]:
+        """The changes in them."""
+        return [change for chunk in self.chunks(url) for change in chunk.changes]
 
 
 def _attributes(entry: Entry) -> dict[str, str]:

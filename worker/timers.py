@@ -25,12 +25,11 @@ def prune(timer: Any) -> int:
     return before - len(heap)
 
 
-class PruneStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
-    """Prunes the worker's timer now and then, for as long as it runs."""
+class RepeatedStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
+    """Does something on the event loop now and then, for as long as the worker runs."""
 
-    name = "worker.timers.PruneStep"
     requires = ("celery.worker.consumer.tasks:Tasks",)
-    every_s = PRUNE_S
+    every_s: float
 
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
@@ -41,8 +40,21 @@ class PruneStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships 
         (celery.worker.consumer, `_cancel_connection_timer_entries`)."""
         if self._entry is not None:
             self._entry.cancel()
-        timer = consumer.timer
-        self._entry = timer.call_repeatedly(self.every_s, prune, (timer,))
+        self._entry = consumer.timer.call_repeatedly(self.every_s, self.act, (consumer,))
 
     def stop(self, consumer: Any) -> None:
-        """The next connection, if there is one, begins anew."""
+        """The next connection, if there is one, begins anew; the drain has a clock of its own."""
+
+    def act(self, consumer: Any) -> None:
+        """What is done."""
+        raise NotImplementedError
+
+
+class PruneStep(RepeatedStep):
+    """Prunes the worker's timer."""
+
+    name = "worker.timers.PruneStep"
+    every_s = PRUNE_S
+
+    def act(self, consumer: Any) -> None:
+        prune(consumer.timer)

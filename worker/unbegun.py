@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
-from celery import bootsteps
+from worker.timers import RepeatedStep
 
 log = logging.getLogger(__name__)
 
@@ -39,34 +39,22 @@ class Waits:
         return {unbegun[task] for task in late}
 
 
-class UnbegunStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
-    """Looks from the event loop's timer, for as long as the worker runs."""
+class UnbegunStep(RepeatedStep):
+    """Looks for such children."""
 
     name = "worker.unbegun.UnbegunStep"
-    requires = ("celery.worker.consumer.tasks:Tasks",)
     limit_s = 300.0
 
     @classmethod
     def within(cls, limit_s: float) -> type["UnbegunStep"]:
         """The step with this limit: that of a task, which it is handed to take."""
-        return type("UnbegunStep", (cls,), {"limit_s": limit_s})
+        return type("UnbegunStep", (cls,), {"limit_s": limit_s, "every_s": limit_s / LOOKS})
 
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         self._waits = Waits(self.limit_s)
-        self._entry: Any = None
 
-    def start(self, consumer: Any) -> None:
-        """Called for each connection; Celery cancels what the one before put on the timer."""
-        if self._entry is not None:
-            self._entry.cancel()
-        every_s = self.limit_s / LOOKS
-        self._entry = consumer.timer.call_repeatedly(every_s, self._look, (consumer,))
-
-    def stop(self, consumer: Any) -> None:
-        """The drain has a clock of its own; another connection begins anew."""
-
-    def _look(self, consumer: Any) -> None:
+    def act(self, consumer: Any) -> None:
         for process in self._waits.over(find_unbegun(consumer.pool._pool), time.monotonic()):
             log.error(
                 "process %d has not begun the task it was handed %g s ago: it is killed, and"

@@ -19,8 +19,8 @@ from console.errors import MisuseError
 from console.scan import Meter, TableReader
 from console.sending import Depth, Gate, open_outlet
 from console.session import Session, TableFacts
-from producer.contract import Change, decode_chunk
 from producer.settings import Settings
+from tests.fakes import FakeSQS
 from worker.clock import read_clock_ms
 from worker.tables import Table
 
@@ -150,29 +150,18 @@ class Hosts:
         return {"ResponseMetadata": {"HTTPHeaders": {"date": date}}}
 
 
-class Queue:
-    """SQS that keeps the changes it is sent."""
-
-    def __init__(self) -> None:
-        self.changes: list[Change] = []
-
-    def send_message_batch(self, *, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
-        for entry in Entries:
-            payload = json.loads(json.loads(entry["MessageBody"])["body"])[0][0]
-            self.changes += decode_chunk(payload).changes
-        return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
+SENDING = Settings("http://sqs/1/queue", "http://sqs/1/dead", "bucket")
 
 
-def backfill(hosts: Hosts, queue: Queue, checkpoint: Path) -> None:
+def backfill(hosts: Hosts, queue: FakeSQS, checkpoint: Path) -> None:
     client: Any = hosts
     sqs: Any = queue
     stop = threading.Event()
     reader = TableReader(client, "posts", ("id",), Meter(None), hosts.clock_ms, stop, margin_s=60)
-    settings = Settings("http://sqs/1/queue", "http://sqs/1/dead", "bucket")
     Backfill(
         "posts",
         ScanSource(reader, "arn", "id", 1, PAGE * PAGES),
-        open_outlet(settings, sqs, sqs, stop),
+        open_outlet(SENDING, sqs, sqs, stop),
         Gate(lambda: Depth(0, 0, 0), 10, stop),
         Journal({}, FileStore(checkpoint), hosts.clock_ms, every_s=0),
         Share(),
@@ -186,18 +175,19 @@ def backfill(hosts: Hosts, queue: Queue, checkpoint: Path) -> None:
 def test_a_clock_that_jumps_in_the_middle_ends_a_backfill_before_a_wrong_time_is_sent(
     jump_at: int, jump_s: int, tmp_path: Path
 ) -> None:
-    hosts, queue = Hosts(jump_at=jump_at, jump_ms=jump_s * 1_000), Queue()
+    hosts, queue = Hosts(jump_at=jump_at, jump_ms=jump_s * 1_000), FakeSQS()
     # What was read as the clock jumped has its R of before; so the last page may end well.
     if jump_s > 0 and jump_at == PAGES:
         backfill(hosts, queue, tmp_path / "checkpoint")
     else:
         with pytest.raises(MisuseError, match="SLUICE_CLOCK_MARGIN_S"):
             backfill(hosts, queue, tmp_path / "checkpoint")
-        assert len(queue.changes) < PAGE * PAGES
+        assert len(queue.changes(SENDING.queue_url)) < PAGE * PAGES
         hosts.ahead_ms = 0
         backfill(hosts, queue, tmp_path / "checkpoint")
-    assert sorted(int(one.key["id"]["S"]) for one in queue.changes) == list(range(PAGE * PAGES))
-    for change in queue.changes:
+    changes = queue.changes(SENDING.queue_url)
+    assert sorted(int(one.key["id"]["S"]) for one in changes) == list(range(PAGE * PAGES))
+    for change in changes:
         assert change.new is not None
         # R is at most a second before the read, the time that the answer took.
         assert 0 <= int(change.new["at"]["N"]) - change.at <= 1_000

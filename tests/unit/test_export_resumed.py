@@ -18,8 +18,8 @@ from console.checkpoint import Journal, Share
 from console.persistence import Persistence
 from console.sending import Depth, Gate, open_outlet
 from console.session import TableFacts
-from producer.contract import Change, decode_chunk
 from producer.settings import Settings
+from tests.fakes import FakeSQS
 
 ARN = "arn:aws:dynamodb:us-east-1:1:table/posts"
 FOLDER = "AWSDynamoDB/01"
@@ -60,19 +60,6 @@ class Bucket:
         return {"Body": io.BytesIO(self.objects[Key])}
 
 
-class Queue:
-    """SQS that keeps the changes it is sent."""
-
-    def __init__(self) -> None:
-        self.changes: list[Change] = []
-
-    def send_message_batch(self, *, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
-        for entry in Entries:
-            payload = json.loads(json.loads(entry["MessageBody"])["body"])[0][0]
-            self.changes += decode_chunk(payload).changes
-        return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
-
-
 class Store:
     """A checkpoint in memory, and a kill after so many saves."""
 
@@ -93,15 +80,17 @@ class Store:
         self.content = None
 
 
-def backfill(queue: Queue, store: Store) -> Summary:
+SENDING = Settings("http://sqs/1/queue", "http://sqs/1/dead", "bucket")
+
+
+def backfill(queue: FakeSQS, store: Store) -> Summary:
     bucket: Any = Bucket()
     sqs: Any = queue
     stop = threading.Event()
     facts = TableFacts(ARN, "", ("id",), 0, None, "", None, False, None, None)
     source = open_export(bucket, f"s3://bucket/{FOLDER}", facts, Persistence())
     journal = Journal(source.job, store, lambda: 5, every_s=0)
-    settings = Settings("http://sqs/1/queue", "http://sqs/1/dead", "bucket")
-    outlet = open_outlet(settings, sqs, sqs, stop)
+    outlet = open_outlet(SENDING, sqs, sqs, stop)
     gate = Gate(lambda: Depth(0, 0, 0), 10, stop)
     return Backfill("posts", source, outlet, gate, journal, Share(), stop, lambda: 9).run()
 
@@ -111,16 +100,16 @@ def test_killed_at_any_step_the_next_run_sends_the_rest_at_the_time_of_the_expor
     saves: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "STEP_ITEMS", 10)
-    queue, store = Queue(), Store(saves)
+    queue, store = FakeSQS(), Store(saves)
     with pytest.raises(KeyboardInterrupt):
         backfill(queue, store)
-    before = len(queue.changes)
+    before = len(queue.changes(SENDING.queue_url))
     store.saves = 10**9
     summary = backfill(queue, store)
-    names = [change.key["id"]["S"] for change in queue.changes]
+    names = [change.key["id"]["S"] for change in queue.changes(SENDING.queue_url)]
     assert set(names) == {f"{n:03}" for n in range(sum(SIZES))}
     # A step of each of the files that were in work may be sent twice, and no more.
     assert len(names) <= sum(SIZES) + 10 * len(SIZES)
     assert (summary.read, summary.sent, summary.resumed) == (sum(SIZES), sum(SIZES), True)
-    assert summary.read_here == len(queue.changes) - before
-    assert {change.at for change in queue.changes} == {EXPORTED_MS}
+    assert summary.read_here == len(queue.changes(SENDING.queue_url)) - before
+    assert {change.at for change in queue.changes(SENDING.queue_url)} == {EXPORTED_MS}
