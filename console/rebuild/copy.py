@@ -149,19 +149,19 @@ def walk(
 
     Raises UnavailableError.
     """
-    query: dict[str, Any] = {"exists": {"field": f"{META}.id"}}
-    if until is not None:
-        query = {"range": {f"{META}.id": {"lte": until}}}
     while True:
+        # Bounds within the query, not a `search_after`: with that each page would go through
+        # every document before it once more.
+        bounds = {"gt": after, "lte": until}
+        given = {name: bound for name, bound in bounds.items() if bound is not None}
+        field = f"{META}.id"
         body: dict[str, Any] = {
-            "query": query,
+            "query": {"range": {field: given}} if given else {"exists": {"field": field}},
             "size": size,
-            "sort": [{f"{META}.id": "asc"}],
+            "sort": [{field: "asc"}],
             "_source": _FIELDS,
             "track_total_hits": False,
         }
-        if after is not None:
-            body["search_after"] = [after]
         hits = _search(cluster, index, body)
         if not hits:
             return

@@ -9,6 +9,7 @@ from console.verify.compare import compare, place_of, place_of_doc
 from console.verify.documents import Located, find_docs
 from console.verify.model import Finding
 from console.verify.settle import batches
+from console.verify.sums import Sums
 from producer.contract import Item
 from worker.cluster import Cluster
 from worker.tables import Table
@@ -26,15 +27,21 @@ class Comparer:
     index: str
     content: bool = False
 
-    def compare_items(self, items: Sequence[Item]) -> list[Finding]:
-        """Items just read, against their documents."""
+    def compare_items(self, items: Sequence[Item], sums: Sums | None = None) -> list[Finding]:
+        """Items just read, against their documents. sums: takes in those that agree."""
         found: list[Finding] = []
         for some in batches(items, _DOCS):
             places = [place_of(self.table, self.reader.key_of(item)) for item in some]
             docs = find_docs(self.cluster, self.index, places, content=self.content)
+            agreed: list[str] = []
             for place, item, doc in zip(places, some, docs, strict=True):
                 finding = compare(self.table, place, item, doc, content=self.content)
-                found += [finding] if finding else []
+                if finding is not None:
+                    found.append(finding)
+                elif doc is not None and doc.digest is not None:
+                    agreed.append(doc.digest)
+            if sums is not None:
+                sums.add(agreed)
         return found
 
     def compare_docs(self, located: Sequence[Located]) -> list[Finding]:

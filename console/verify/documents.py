@@ -1,5 +1,6 @@
 """The edge to the index: what documents were made from, by id or in the order of their digests."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -91,8 +92,69 @@ def cut_digests(parts: int) -> list[tuple[str | None, str | None]]:
     return list(zip([None, *marks], [*marks, None], strict=True))
 
 
+def cut_between(after: str | None, until: str | None, pieces: int) -> list[str | None]:
+    """The upper ends of the pieces of a range, if all digests are cut into so many pieces. Pure.
+
+    A page that is looked for in a small range costs the cluster that range; else each page would
+    cost it the whole index.
+    """
+    marks = [mark for mark, _ in cut_digests(pieces)[1:] if mark is not None]
+    first = 0 if after is None else bisect_right(marks, after)
+    end = len(marks) if until is None else bisect_left(marks, until)
+    return [*marks[first:end], until]
+
+
 Located = tuple[str, str | None, Doc]
 """A document's id, its routing, and itself."""
+
+
+def list_digests(
+    cluster: Cluster, index: str, after: str | None, until: str | None
+) -> list[str] | None:
+    """The digests of all documents of a range; None if there are more than one search answers.
+
+    No document is fetched. Raises UnavailableError.
+    """
+    body = {
+        "query": _within(after, until),
+        "size": MOST,
+        "sort": [{f"{META}.digest": "asc"}],
+        "_source": False,
+        "stored_fields": "_none_",
+        "track_total_hits": False,
+    }
+    hits = _search(cluster, index, body)
+    return [str(hit["sort"][0]) for hit in hits] if len(hits) < MOST else None
+
+
+def find_by_digest(cluster: Cluster, index: str, digests: Sequence[str]) -> list[Located] | None:
+    """The documents that are not deleted with these digests; None if there are too many of them.
+
+    digests: up to PAGE. Raises UnavailableError.
+    """
+    named = {"terms": {f"{META}.digest": list(digests)}}
+    body = {
+        "query": {"bool": {"must_not": [_DELETED], "filter": [named]}},
+        "size": MOST,
+        "_source": list(_FIELDS),
+        "seq_no_primary_term": True,
+        "track_total_hits": False,
+    }
+    hits = _search(cluster, index, body)
+    return [_locate(hit) for hit in hits] if len(hits) < MOST else None
+
+
+def _locate(hit: Mapping[str, Any]) -> Located:
+    return hit["_id"], hit.get("_routing"), read_doc(hit)
+
+
+def _within(after: str | None, until: str | None) -> dict[str, Any]:
+    bounds = {"gt": after, "lte": until}
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    if not given:
+        return _WALKED
+    ranged = {"range": {f"{META}.digest": given}}
+    return {"bool": {"must_not": [_DELETED], "filter": [ranged]}}
 
 
 def walk_digests(
@@ -108,14 +170,13 @@ def walk_digests(
     wanted = size
     while True:
         body: dict[str, Any] = {
-            "query": _WALKED,
+            "query": _within(after, until),
             "size": wanted,
             "sort": [{f"{META}.digest": "asc"}],
             "_source": list(_FIELDS),
             "seq_no_primary_term": True,
+            "track_total_hits": False,
         }
-        if after is not None:
-            body["search_after"] = [after]
         hits = _search(cluster, index, body)
         last = len(hits) < wanted
         keep = hits if last else _drop_last_digest(hits)
@@ -124,11 +185,9 @@ def walk_digests(
         if not keep and not last:
             wanted = MOST
             continue
-        inside = [hit for hit in keep if until is None or hit["sort"][0] <= until]
-        ended = last or len(inside) < len(keep)
-        after = str(inside[-1]["sort"][0]) if inside else after
-        yield [(h["_id"], h.get("_routing"), read_doc(h)) for h in inside], None if ended else after
-        if ended:
+        after = str(keep[-1]["sort"][0]) if keep else after
+        yield [_locate(hit) for hit in keep], None if last else after
+        if last:
             return
         wanted = size
 
@@ -145,7 +204,7 @@ def find_foreign(cluster: Cluster, index: str) -> list[Located]:
         "bool": {"must_not": [_DELETED, {"exists": {"field": f"{META}.digest"}}]},
     }
     body = {"query": query, "size": MOST, "_source": list(_FIELDS), "seq_no_primary_term": True}
-    return [(h["_id"], h.get("_routing"), read_doc(h)) for h in _search(cluster, index, body)]
+    return [_locate(hit) for hit in _search(cluster, index, body)]
 
 
 def _search(cluster: Cluster, index: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:

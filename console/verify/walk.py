@@ -1,12 +1,14 @@
 """The way through a comparison: every item, every document, each unit step by step.
 
 A unit is a segment of the table, a range of the index's digests, or the documents that no digest
-leads to. The journal says how far each is, so that a killed comparison goes on there.
+leads to. The journal says how far each is, so that a killed comparison goes on there. The table
+comes first: what was seen to agree on its side need not be looked up from the index's
+(`console.verify.sums`), if one process has seen all of it.
 """
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from console.checkpoint import Journal, Share
@@ -14,10 +16,26 @@ from console.errors import InterruptedByUserError
 from console.parallel import MOST_THREADS, run_units
 from console.progress import Advance, ignore
 from console.verify.comparer import Comparer
-from console.verify.documents import cut_digests, find_foreign, refresh, walk_digests
+from console.verify.documents import (
+    PAGE,
+    Located,
+    count_docs,
+    cut_between,
+    cut_digests,
+    find_by_digest,
+    find_foreign,
+    list_digests,
+    refresh,
+    walk_digests,
+)
 from console.verify.model import Finding
+from console.verify.settle import batches
+from console.verify.sums import Sums, choose_bits
 
+_TABLE: Final = "table:"
 FOREIGN: Final = "foreign"
+_PIECE: Final = 2 * PAGE
+"""Documents of a range that is looked at as one, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +69,8 @@ class Walk:
     advance: Advance = ignore
     share: Share = Share()  # noqa: RUF009 - frozen
     threads: int = MOST_THREADS
+    _pieces: int = 1
+    _sums: Sums | None = field(default=None, init=False)
 
     def open(self) -> None:
         """Begin, or go on where the journal's checkpoint stands. Raises CheckpointError."""
@@ -62,9 +82,25 @@ class Walk:
 
     def run(self) -> None:
         """Go through what is left. Raises what the edges raise, InterruptedByUserError."""
-        refresh(self.comparer.cluster, self.comparer.index)
+        cluster, index = self.comparer.cluster, self.comparer.index
+        refresh(cluster, index)
+        documents = count_docs(cluster, index)
+        self._pieces = 1 + documents // _PIECE
+        left = self.journal.remaining()
+        table = [unit for unit in left if unit.startswith(_TABLE)]
+        if self._sees_all(table):
+            self._sums = Sums(choose_bits(documents))
         with self.journal.kept():
-            run_units(self.journal.remaining(), self._work, self.stop, self.threads)
+            run_units(table, self._work, self.stop, self.threads)
+            # A search sees no younger documents than the table's side has seen, or they seem gone.
+            refresh(cluster, index)
+            rest = [unit for unit in left if unit not in set(table)]
+            run_units(rest, self._work, self.stop, self.threads)
+
+    def _sees_all(self, table: Sequence[str]) -> bool:
+        """Whether the whole table is still before us: nobody else's sums are at hand."""
+        places = [self.journal.progress(unit).place for unit in table]
+        return len(places) == self.segments and not any(places)
 
     def _work(self, unit: str) -> None:
         kind, _, number = unit.partition(":")
@@ -82,7 +118,7 @@ class Walk:
         while True:
             page = self.comparer.reader.scan(segment, self.segments, place)
             place = page.after
-            found = self.comparer.compare_items(page.items)
+            found = self.comparer.compare_items(page.items, self._sums)
             self.take(Step(unit, place, place is None, found, items=len(page.items)))
             self.advance(len(page.items))
             if place is None:
@@ -91,10 +127,38 @@ class Walk:
     def _compare_range(self, unit: str, part: int, place: Any) -> None:
         first, end = cut_digests(self.segments)[part]
         after = first if place is None else place
-        pages = walk_digests(self.comparer.cluster, self.comparer.index, after, end)
-        for docs, after in pages:
-            if self.stop.is_set():
-                raise InterruptedByUserError("interrupted")
-            found = self.comparer.compare_docs(docs)
-            self.take(Step(unit, after, after is None, found, documents=len(docs)))
-            self.advance(len(docs))
+        for until in cut_between(after, end, self._pieces):
+            for found, documents, reached in self._compare_piece(after, until):
+                self.take(Step(unit, reached, reached == end, found, documents=documents))
+                self.advance(documents)
+            after = until
+
+    def _compare_piece(
+        self, after: str | None, until: str | None
+    ) -> Iterator[tuple[list[Finding], int, str | None]]:
+        """Findings, the documents that were looked at, and the place that this has come to."""
+        self._check_stop()
+        cluster, index, sums = self.comparer.cluster, self.comparer.index, self._sums
+        listed = None if sums is None else list_digests(cluster, index, after, until)
+        docs = None if sums is None or listed is None else self._find(sums.doubt(listed))
+        if listed is not None and docs is not None:
+            yield self.comparer.compare_docs(docs), len(listed), until
+            return
+        for page, further in walk_digests(cluster, index, after, until):
+            self._check_stop()
+            reached = until if further is None else further
+            yield self.comparer.compare_docs(page), len(page), reached
+
+    def _find(self, digests: Sequence[str]) -> list[Located] | None:
+        """The documents with these digests; None if there are too many copies of some."""
+        docs: list[Located] = []
+        for some in batches(digests, PAGE):
+            found = find_by_digest(self.comparer.cluster, self.comparer.index, some)
+            if found is None:
+                return None
+            docs += found
+        return docs
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise InterruptedByUserError("interrupted")

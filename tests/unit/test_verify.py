@@ -14,12 +14,13 @@ from console.errors import MisuseError
 from console.repair import ripe_ms
 from console.verify.agreement import Agreement, read_agreement
 from console.verify.compare import compare, place_of, place_of_doc
-from console.verify.documents import cut_digests, walk_digests
+from console.verify.documents import cut_between, cut_digests, walk_digests
 from console.verify.draw import draw_docs
 from console.verify.model import Doc, Finding, Place, read_findings, write_finding
 from console.verify.sample import choose_segments, upper_bound
 from console.verify.serving import judge_alias, write_remedy
 from console.verify.spool import Spool
+from tests.sides import select_digests
 from worker.cluster import Answer
 from worker.identity import key_text
 from worker.order import Position, Statement, Stored, Verdict, decide
@@ -122,15 +123,15 @@ class DigestCluster:
 
     def __init__(self, digests: Sequence[str]) -> None:
         self.digests = sorted(digests)
+        self.looked = 0
+        """Documents in the ranges that were searched: what a search costs a cluster."""
 
     def request(self, method: str, path: str, *, body: dict[str, Any]) -> Answer:
         if path.endswith("_count"):
             return Answer(200, {"count": len(self.digests)})
-        if "sort" not in body:
-            return Answer(200, {"hits": {"hits": []}})
-        after = body.get("search_after", [None])[0]
-        left = [mark for mark in self.digests if after is None or mark > after][: body["size"]]
-        return Answer(200, {"hits": {"hits": [self.hit(mark) for mark in left]}})
+        found = select_digests({**body, "size": len(self.digests)}, self.digests)
+        self.looked += len(found)
+        return Answer(200, {"hits": {"hits": [self.hit(mark) for mark in found[: body["size"]]]}})
 
     def hit(self, mark: str) -> dict[str, Any]:
         return {"_id": mark, "_seq_no": 1, "_primary_term": 1, "_source": {}, "sort": [mark]}
@@ -138,6 +139,35 @@ class DigestCluster:
 
 def make_digests(count: int) -> list[str]:
     return [digest({"id": {"S": str(n)}}) for n in range(count)]
+
+
+@given(
+    st.integers(1, 40),
+    st.none() | st.text("0123456789abcdef", min_size=8, max_size=32),
+    st.none() | st.text("0123456789abcdef", min_size=8, max_size=32),
+    st.text("0123456789abcdef", min_size=8, max_size=32) | st.text(),
+)
+def test_pieces_of_a_range_hold_each_of_its_digests_once_and_no_other(
+    pieces: int, after: str | None, until: str | None, mark: str
+) -> None:
+    if after is not None and until is not None and until <= after:
+        return
+    ends = cut_between(after, until, pieces)
+    assert ends[-1] == until
+    ranges = zip([after, *ends], ends, strict=False)
+    within = (after is None or after < mark) and (until is None or mark <= until)
+    assert sum(
+        (low is None or low < mark) and (high is None or mark <= high) for low, high in ranges
+    ) == int(within)
+
+
+def test_a_walk_by_pieces_looks_at_each_document_a_few_times_however_many_there_are() -> None:
+    cluster: Any = DigestCluster(make_digests(4_000))
+    after = None
+    for until in cut_between(None, None, 40):
+        list(walk_digests(cluster, "posts-v1", after, until, 100))
+        after = until
+    assert cluster.looked < 4 * 4_000
 
 
 @pytest.mark.parametrize("parts", [1, 3, 8])

@@ -108,6 +108,8 @@ class Account:
                 # Foreign documents are those without a digest; there are no others.
                 foreign = () if "sort" in body else sorted(self.foreign)
                 answer = {"hits": {"hits": [self._document(name) for name in foreign]}}
+            case "POST", "_count":
+                answer = {"count": 0}
             case "POST", "_mget":
                 answer = {"docs": [self._document(doc["_id"]) for doc in body["docs"]]}
         return Answer(200, answer)
