@@ -20,10 +20,10 @@ from worker.mappings import META
 from worker.order import Position
 from worker.plan import read_meta
 from worker.schema import find_index
-from worker.source import from_wire, to_wire
 from worker.tables import Table
 from worker.values import plain_item
 from worker.view import Destination, check_declared, find_view
+from worker.wire import from_wire, to_wire
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from console.errors import InterruptedByUserError
 from console.rates import LIKELY_ITEM, Budget, Costs, page_items
 from producer.contract import Item
 from worker.identity import key_text
-from worker.source import BATCH, from_wire, to_wire
+from worker.source import BATCH
+from worker.wire import from_wire, to_wire, wire_items
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -131,7 +132,7 @@ class TableReader:
         if limit is not None or most is not None:
             request["Limit"] = min(n for n in (limit, most) if n is not None)
         answer, read_ms = self._ask(self.client.scan, request, request.get("Limit", 0))
-        items = [to_wire(item) for item in answer["Items"]]
+        items = wire_items(answer, answer["Items"])
         last = answer.get("LastEvaluatedKey")
         return Page(items, read_ms, to_wire(last) if last else None)
 
@@ -170,7 +171,7 @@ class TableReader:
             }
             answer, read_ms = self._ask(self.client.batch_get_item, request, len(keys))
             first = min(first, read_ms)
-            items += [to_wire(item) for item in answer["Responses"].get(self.table, [])]
+            items += wire_items(answer, answer["Responses"].get(self.table, []))
             keys = answer.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
             if keys:
                 self._pause(tries)

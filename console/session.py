@@ -33,6 +33,7 @@ from worker.settings import Settings
 from worker.state import read_states
 from worker.tables import Table, load_tables
 from worker.view import Destination, check_declared
+from worker.wire import keep_wire
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -183,8 +184,9 @@ class Session:
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
-        """DynamoDB, by the standard settings of AWS."""
+        """DynamoDB, by the standard settings of AWS; many items are read by `wire_items`."""
         client: DynamoDBClient = self.connect("dynamodb")
+        keep_wire(client)
         return client
 
     @cached_property

@@ -41,6 +41,7 @@ from worker.tasks import Handlers
 from worker.valve import Limits
 from worker.view import ClusterViews
 from worker.watchdog import is_healthy, write_health
+from worker.wire import keep_wire
 
 log = logging.getLogger("worker")
 
@@ -208,13 +209,15 @@ def handlers(
             session.client("sqs", config=limits), settings.dead_letter_url, queue
         )
         cluster = connect_cluster(settings)
+        dynamodb = session.client("dynamodb", config=limits)
+        keep_wire(dynamodb)
         overflow = Bucket(session.client("s3", config=limits), settings.overflow_bucket)
         applier = Applier(
             tables=tables,
             views=ClusterViews(cluster),
             documents=Index(cluster),
             overflow=overflow,
-            source=DynamoSource(session.client("dynamodb", config=limits)),
+            source=DynamoSource(dynamodb),
             deadletters=deadletters,
             clock_ms=read_clock_ms,
             margin_ms=settings.clock_margin_s * 1000,

@@ -22,8 +22,8 @@ from producer.contract import Item
 from worker.documents import read_subject
 from worker.errors import RefusedError, SluiceError, UnavailableError
 from worker.identity import key_text
-from worker.source import from_wire, to_wire
 from worker.tables import Table
+from worker.wire import from_wire, to_wire, wire_items
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -97,7 +97,7 @@ class Items(Generic[ItemT]):
             )
         typed = {name: _write_key(name, value) for name, value in given.items()}
         answer = self._ask(self._client.get_item, Key=typed, ConsistentRead=True)
-        read = [] if "Item" not in answer else self._read([answer["Item"]])
+        read = [] if "Item" not in answer else self._read(answer, [answer["Item"]])
         return read[0] if read else None
 
     def scan(
@@ -127,7 +127,7 @@ class Items(Generic[ItemT]):
         answer = self._ask(self._client.scan, **request)
         last = answer.get("LastEvaluatedKey")
         token = None if not last else _write_token(to_wire(last), segment, segments)
-        return Page(self._read(answer["Items"]), token)
+        return Page(self._read(answer, answer["Items"]), token)
 
     def iterate(
         self, *, start: Token | None = None, segment: int = 0, segments: int = 1
@@ -140,9 +140,9 @@ class Items(Generic[ItemT]):
             if start is None:
                 return
 
-    def _read(self, items: list[Any]) -> list[ItemT]:
+    def _read(self, answer: Mapping[str, Any], items: list[Any]) -> list[ItemT]:
         made: list[ItemT] = []
-        for item in map(to_wire, items):
+        for item in wire_items(answer, items):
             try:
                 made.append(read_subject(self.table, item))
             except RefusedError as error:

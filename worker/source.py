@@ -1,6 +1,5 @@
 """The edge to the table itself: consistent reads of single items."""
 
-import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,6 +9,7 @@ from producer.contract import Item
 from worker.errors import RefusedError, UnavailableError
 from worker.identity import key_text
 from worker.overtime import awaited
+from worker.wire import from_wire, wire_items
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -60,7 +60,7 @@ class DynamoSource:
                         "MalformedKey", error.response["Error"]["Message"]
                     ) from error
                 raise UnavailableError(f"cannot read the table {table}: {error}") from error
-            items += [to_wire(item) for item in answer["Responses"].get(table, [])]
+            items += wire_items(answer, answer["Responses"].get(table, []))
             request = answer.get("UnprocessedKeys")
             if not request:
                 return items
@@ -76,30 +76,3 @@ def _read_keys(keys: Sequence[Item]) -> list[dict[str, Any]]:
 
 def _blames_keys(error: ClientError) -> bool:
     return error.response["Error"]["Code"] == "ValidationException"
-
-
-def to_wire(item: Any) -> Item:
-    """A typed item as boto3 gives it, in the contract's form: binaries as base64 text."""
-    return {name: _walk(value, _encode) for name, value in item.items()}
-
-
-def from_wire(item: Item) -> dict[str, Any]:
-    """The inverse of `to_wire`."""
-    return {name: _walk(value, base64.b64decode) for name, value in item.items()}
-
-
-def _encode(value: bytes) -> str:
-    return base64.b64encode(value).decode("ascii")
-
-
-def _walk(typed: dict[str, Any], binary: Any) -> dict[str, Any]:
-    ((kind, value),) = typed.items()
-    if kind == "B":
-        return {kind: binary(value)}
-    if kind == "BS":
-        return {kind: [binary(one) for one in value]}
-    if kind == "M":
-        return {kind: {name: _walk(one, binary) for name, one in value.items()}}
-    if kind == "L":
-        return {kind: [_walk(one, binary) for one in value]}
-    return typed

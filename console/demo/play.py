@@ -31,7 +31,7 @@ from console.local.gauges import Gauges, Reading
 from console.local.pipeline import Pipeline
 from worker.documents import make_document
 from worker.errors import SluiceError
-from worker.source import from_wire
+from worker.wire import from_wire
 
 POLL_S: Final = 0.25
 WRITERS: Final = 6

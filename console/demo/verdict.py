@@ -23,9 +23,9 @@ from worker.errors import RefusedError, UnavailableError
 from worker.identity import document_id, key_text
 from worker.mappings import META
 from worker.order import SEQUENCE_DIGITS
-from worker.source import to_wire
 from worker.tables import Table
 from worker.values import digest
+from worker.wire import to_wire
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient

@@ -24,8 +24,8 @@ from tests.workers import CREDENTIALS, REGION, Queues, Workers, connect_sqs, run
 from worker.cluster import connect
 from worker.identity import document_id
 from worker.schema import ensure_index
-from worker.source import to_wire
 from worker.tables import Table
+from worker.wire import to_wire
 
 WRITERS = 2
 WORKERS = 2

@@ -49,8 +49,8 @@ from tests.workers import (
 from worker.cluster import Cluster, connect, path
 from worker.mappings import META
 from worker.schema import find_index
-from worker.source import from_wire
 from worker.tables import Table
+from worker.wire import from_wire
 
 pytestmark = pytest.mark.services
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from producer.contract import Change, Chunk, Item, Kind, encode_chunk, queue_name, write_envelope
 from tests.convergence.history import arn
 from tests.workers import Queues
-from worker.source import from_wire
+from worker.wire import from_wire
 
 KEYS: Final = 20
 HELD: Final = 12

@@ -37,8 +37,8 @@ from tests.workers import (
 )
 from worker.cluster import connect
 from worker.identity import document_id
-from worker.source import from_wire, to_wire
 from worker.tables import Table
+from worker.wire import from_wire, to_wire
 
 pytestmark = pytest.mark.services
 

@@ -21,7 +21,7 @@ import pytest
 from tests.comparison import read_live
 from tests.polling import wait_for
 from tests.upkeep.pipeline import HEAVY, LIGHT, Run, beside, polling
-from worker.source import to_wire
+from worker.wire import to_wire
 
 pytestmark = pytest.mark.services
 

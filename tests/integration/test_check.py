@@ -19,8 +19,8 @@ from tests.unit.test_init import POSTS
 from tests.workers import CREDENTIALS, REGION
 from worker.cluster import Cluster, connect
 from worker.schema import ensure_index
-from worker.source import from_wire
 from worker.tables import Table
+from worker.wire import from_wire
 
 pytestmark = pytest.mark.services
 

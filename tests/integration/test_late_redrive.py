@@ -15,7 +15,7 @@ from tests.upkeep.line import Line, running_line
 from worker.cluster import path
 from worker.deadletters import DeadLetterQueue, Letter
 from worker.mappings import META
-from worker.source import from_wire
+from worker.wire import from_wire
 
 pytestmark = pytest.mark.services
 

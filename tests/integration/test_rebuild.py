@@ -24,8 +24,8 @@ from tests.workers import CREDENTIALS, ROOT
 from worker.cluster import connect, path
 from worker.documents import make_document
 from worker.mappings import META
-from worker.source import from_wire
 from worker.tables import Table
+from worker.wire import from_wire
 
 pytestmark = pytest.mark.services
 

@@ -15,6 +15,7 @@ from worker.identity import document_id
 from worker.incoming import Call, read_body
 from worker.overflow import Bucket
 from worker.source import DynamoSource
+from worker.wire import keep_wire
 
 KEY = {"id": {"S": "a"}}
 
@@ -89,6 +90,7 @@ def test_the_table_is_read_in_the_order_asked_whatever_the_keys(
     dynamodb: Engine, fresh_name: str
 ) -> None:
     client = connect("dynamodb", dynamodb.url)
+    keep_wire(client)
     client.create_table(
         TableName=fresh_name,
         KeySchema=[

@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import pytest
@@ -49,7 +50,7 @@ def test_every_service_that_a_task_asks_is_held_to_it(monkeypatch: pytest.Monkey
 
         def client(self, service: str, config: Config) -> object:
             made[service] = config
-            return object()
+            return Mock()
 
     monkeypatch.setattr(boto3.session, "Session", Session)
     settings = read_settings({**NEEDED, "SLUICE_TASK_LIMIT_S": "20"})

@@ -18,7 +18,7 @@ from kit.errors import UnwritableItemError
 from kit.typed import check_item, count_bytes, read_item, same, write_item
 from producer.contract import Item
 from tests import strategies
-from worker.source import to_wire
+from worker.wire import to_wire
 
 
 class Colour(StrEnum):

@@ -37,8 +37,8 @@ from tests.workers import (
 from worker.cluster import Cluster, connect, path
 from worker.identity import document_id
 from worker.schema import ensure_index
-from worker.source import to_wire
 from worker.tables import Table
+from worker.wire import to_wire
 
 MODULE = "tests.upkeep.tables"
 
