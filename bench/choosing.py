@@ -75,7 +75,7 @@ def _drain(stage: Stage, size: Size, processes: int, events: list[int]) -> Itera
 
 def _drain_once(pool: Pool, size: Size, prefix: str, event: int) -> float:
     posts = make_posts(size.documents // 6, prefix=prefix)
-    return drain_queue(pool, posts, "INSERT", event=event)
+    return drain_queue(pool, posts, "INSERT", event=event).rate
 
 
 def _choose_bulks(stage: Stage, size: Size) -> Iterator[Row]:

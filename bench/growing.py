@@ -102,6 +102,7 @@ def _drain(
     looking.start()
     try:
         fill_queue(pool, posts, kind, tables=tables)
+        pool.resume()
         pool.drain()
     finally:
         stop.set()

@@ -23,6 +23,7 @@ from bench.pooling import (
     make_references,
     run_raw,
     send,
+    take,
     warm,
 )
 from bench.producing import SETTINGS
@@ -87,10 +88,10 @@ def _measure_stream(stage: Stage, pool: Pool, size: Size) -> Iterator[Row]:
     producer = build_producer(stage, pool.queues)
     count = size.documents // 3
     rounds = range(size.pool_rounds)
-    cluster = median(run_raw(stage, make_posts(count, prefix=f"alone-{n}")) for n in rounds)
+    cluster = median(run_raw(stage, make_posts(count, prefix=f"alone-{n}")).rate for n in rounds)
     queue = _measure_queue(stage, size)
     drained = median(
-        drain_queue(pool, make_posts(count, prefix=f"full-{n}"), "INSERT") for n in rounds
+        drain_queue(pool, make_posts(count, prefix=f"full-{n}"), "INSERT").rate for n in rounds
     )
 
     def run(step: float) -> Trial:
@@ -158,24 +159,12 @@ def _measure_queue(stage: Stage, size: Size) -> float:
     bodies = make_bodies(posts, queues.url, "INSERT")
     began = time.perf_counter()
     with ThreadPoolExecutor(PROCESSES) as threads:
-        sending = threads.submit(send, queues, bodies)
-        taken = [threads.submit(_take, queues, len(bodies)) for _ in range(1)]
-        sending.result()
-        for one in taken:
-            one.result()
+        for done in [
+            threads.submit(send, queues, bodies),
+            threads.submit(take, queues, len(bodies)),
+        ]:
+            done.result()
     return len(posts) / (time.perf_counter() - began)
-
-
-def _take(queues: Queues, count: int) -> None:
-    while count:
-        answer = queues.client.receive_message(
-            QueueUrl=queues.url, MaxNumberOfMessages=10, WaitTimeSeconds=1
-        )
-        for message in answer.get("Messages", ()):
-            queues.client.delete_message(
-                QueueUrl=queues.url, ReceiptHandle=message["ReceiptHandle"]
-            )
-            count -= 1
 
 
 def create_table(url: str) -> str:

@@ -133,10 +133,10 @@ def measure_peer(stage: Stage, size: Size) -> Iterator[Row]:
             first = make_posts(count, prefix=f"first-{turn}")
             live = make_posts(count, prefix=f"live-{turn}")
             measured = {
-                "client": run_parallel_bulk(stage, first),
-                "ours": drain_queue(pool, first, "INSERT"),
+                "client": run_parallel_bulk(stage, first).rate,
+                "ours": drain_queue(pool, first, "INSERT").rate,
                 **services.sync(stage, f"round{turn}", first, live),
-                "ours live": drain_queue(pool, live, "INSERT"),
+                "ours live": drain_queue(pool, live, "INSERT").rate,
             }
             for side, rate in measured.items():
                 rates.setdefault(side, []).append(rate)

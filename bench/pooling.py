@@ -3,9 +3,10 @@
 import gc
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any, Final
 
@@ -13,10 +14,11 @@ import orjson
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import parallel_bulk
 
+from bench.cores import find_halves, keep_apart
 from bench.corpus import LARGE, SMALL, TABLE, make_changes, make_posts, name_stream
 from bench.figures import Aim, Row, compare, tell
 from bench.size import Size
-from bench.spending import Spent, read_spent
+from bench.spending import Meter, Spent, read_spent
 from bench.stage import Pool, Stage
 from bench.tables import posts as declared
 from producer.chunks import fit_limits, pack
@@ -31,6 +33,8 @@ CHUNK: Final = 500
 """Documents of a bulk of both references: elasticsearch-py's default."""
 EVENT: Final = 375
 """Records of an event: batch_size of infra/variables.tf."""
+WAITING: Final = 60
+"""Full messages in the queue at once while it warms: ElasticMQ's heap is 256 MB."""
 SIDES: Final = ("theirs", "ours", "raw")
 REFERENCE: Final = "bench-reference"
 RAW: Final = "bench-raw"
@@ -85,27 +89,44 @@ def send(queues: Queues, bodies: Iterable[str]) -> None:
         list(threads.map(post, bodies))
 
 
+def take(queues: Queues, count: int) -> None:
+    """Receive and delete so many messages; waits until there are."""
+    while count:
+        answer = queues.client.receive_message(
+            QueueUrl=queues.url, MaxNumberOfMessages=10, WaitTimeSeconds=1
+        )
+        for message in answer.get("Messages", ()):
+            queues.client.delete_message(
+                QueueUrl=queues.url, ReceiptHandle=message["ReceiptHandle"]
+            )
+            count -= 1
+
+
 def drain_queue(
-    pool: Pool, posts: Posts, kind: str, *, tables: Sequence[str] = (TABLE,), event: int = EVENT
-) -> float:
-    """Documents a second that the pool takes from a queue that was full before it began."""
-    began = fill_queue(pool, posts, kind, tables=tables, event=event)
-    pool.drain()
-    return len(posts) / (time.perf_counter() - began)
+    pool: Pool,
+    posts: Posts,
+    kind: str,
+    *,
+    tables: Sequence[str] = (TABLE,),
+    event: int = EVENT,
+    look: Callable[[], Spent] = Spent,
+) -> Meter:
+    """What the pool needs for a queue that was full before it began."""
+    fill_queue(pool, posts, kind, tables=tables, event=event)
+    meter = Meter(len(posts), look)
+    with meter:
+        pool.resume()
+        pool.drain()
+    return meter
 
 
 def fill_queue(
     pool: Pool, posts: Posts, kind: str, *, tables: Sequence[str] = (TABLE,), event: int = EVENT
-) -> float:
-    """Fill the queue while the pool is held; the time at which it was let go."""
+) -> None:
+    """Hold the pool and fill its queue. The pool stays held: whoever times it lets it go."""
     bodies = make_bodies(posts, pool.queues.url, kind, tables, event)
     pool.hold()
-    try:
-        send(pool.queues, bodies)
-    finally:
-        began = time.perf_counter()
-        pool.resume()
-    return began
+    send(pool.queues, bodies)
 
 
 def count_chunk(posts: Posts, event: int = EVENT) -> float:
@@ -114,23 +135,24 @@ def count_chunk(posts: Posts, event: int = EVENT) -> float:
     return len(part) / len(make_bodies(part, "http://127.0.0.1/0/bench", "INSERT", event=event))
 
 
-def run_parallel_bulk(stage: Stage, posts: Posts) -> float:
-    """Documents a second of elasticsearch-py's own helper, its defaults but for the threads."""
+def run_parallel_bulk(stage: Stage, posts: Posts, *, look: Callable[[], Spent] = Spent) -> Meter:
+    """What elasticsearch-py's own helper needs, its defaults but for the threads."""
     actions = [{"_index": REFERENCE, "_id": post["id"], "_source": post} for post in posts]
     with Elasticsearch(stage.search, request_timeout=60) as client:
         client.cat.indices()
         gc.collect()
-        began = time.perf_counter()
-        for done, answer in parallel_bulk(
-            client, actions, thread_count=PROCESSES, chunk_size=CHUNK
-        ):
-            if not done:
-                raise RuntimeError(f"the reference is refused: {answer}")
-        return len(posts) / (time.perf_counter() - began)
+        meter = Meter(len(posts), look)
+        with meter:
+            for done, answer in parallel_bulk(
+                client, actions, thread_count=PROCESSES, chunk_size=CHUNK
+            ):
+                if not done:
+                    raise RuntimeError(f"the reference is refused: {answer}")
+    return meter
 
 
-def run_raw(stage: Stage, posts: Posts) -> float:
-    """Documents a second of bulks that were serialised before: the cluster's own limit."""
+def run_raw(stage: Stage, posts: Posts, *, look: Callable[[], Spent] = Spent) -> Meter:
+    """What bulks that were serialised before need: the cluster's own limit."""
     bulks = [
         b"".join(
             b'{"index":{"_id":"%b"}}\n%b\n' % (post["id"].encode(), orjson.dumps(post))
@@ -147,10 +169,10 @@ def run_raw(stage: Stage, posts: Posts) -> float:
         if answer.body.get("errors"):
             raise RuntimeError("the raw reference is refused")
 
-    began = time.perf_counter()
-    with ThreadPoolExecutor(PROCESSES) as threads:
+    meter = Meter(len(posts), look)
+    with meter, ThreadPoolExecutor(PROCESSES) as threads:
         list(threads.map(post_bulk, bulks))
-    return len(posts) / (time.perf_counter() - began)
+    return meter
 
 
 def make_references(stage: Stage, table: Table[Any] = declared) -> None:
@@ -165,28 +187,49 @@ def make_references(stage: Stage, table: Table[Any] = declared) -> None:
 
 
 def warm(stage: Stage, pool: Pool, size: Size, table: str = TABLE, share: float = 1.0) -> None:
-    """Let the JVMs compile and the pool connect: each side writes as much as the others.
+    """Let the JVMs compile and the pool connect: each side writes and updates as much as the
+    others. The first time on a stage is the long one.
 
-    share: of `Size.warm`, where documents are dear.
+    share: of the documents, where they are dear.
     """
-    step = max(1, round(share * size.warm / 6))
+    warm_queue(stage, size)
+    count = size.warm if "search" in stage.warmed else size.warm_first
+    step = max(1, round(share * count / 6))
     first = make_posts(100, prefix="first")
     send(pool.queues, make_bodies(first, pool.queues.url, "INSERT", (table,)))
     pool.drain()  # it has started, and is held only from here on
-    for turn in range(2):
-        posts = make_posts(step, prefix=f"warm{turn}")
+    fresh = make_posts(step, prefix="warm")
+    changed = make_posts(step, prefix="warm", seed=1)
+    random.Random("warm").shuffle(changed)
+    for kind, posts in (("INSERT", fresh), ("MODIFY", changed)):
         run_parallel_bulk(stage, posts)
         run_raw(stage, posts)
-        drain_queue(pool, posts, "INSERT", tables=(table,))
+        drain_queue(pool, posts, kind, tables=(table,))
+    stage.warmed.add("search")
+
+
+def warm_queue(stage: Stage, size: Size) -> None:
+    """Once a stage: full messages through a queue of their own, so that its JVM compiles."""
+    if "queue" in stage.warmed:
+        return
+    queues = stage.make_queues()
+    body = max(make_bodies(make_posts(EVENT, prefix="warm"), queues.url, "INSERT"), key=len)
+    for start in range(0, size.warm_messages, WAITING):
+        count = min(WAITING, size.warm_messages - start)
+        send(queues, [body] * count)
+        take(queues, count)
+    stage.warmed.add("queue")
 
 
 def measure_pool(stage: Stage, size: Size) -> Iterator[Row]:
-    """New documents, random updates, 10 KB, and a hot key."""
+    """New documents, random updates, the same with cores for the cluster alone, 10 KB, and a hot
+    key."""
     queues = stage.make_queues()
     make_references(stage)
     with stage.pool(queues, PROCESSES) as pool:
         warm(stage, pool, size)
         yield from _measure_documents(stage, pool, size, SMALL)
+        yield from _measure_apart(stage, pool, size)
         yield from _measure_documents(stage, pool, size, LARGE)
         yield _measure_hot_key(pool, size)
     letters = queues.depth(queues.dead_url)
@@ -194,24 +237,36 @@ def measure_pool(stage: Stage, size: Size) -> Iterator[Row]:
         raise RuntimeError(f"{letters} dead letters: the figures mean nothing")
 
 
-def _measure_documents(stage: Stage, pool: Pool, size: Size, each: int) -> Iterator[Row]:
+def _measure_apart(stage: Stage, pool: Pool, size: Size) -> Iterator[Row]:
+    """As in production nobody takes the cluster's cores; no rows where they cannot be set apart."""
+    halves = find_halves()
+    if halves is not None:
+        rest, own = halves
+        with keep_apart(stage.pids["search"], own, rest):
+            # All rows before the first leaves: nobody else is to run while cores are held.
+            rows = list(_measure_documents(stage, pool, size, SMALL, apart=True))
+        yield from rows
+
+
+def _measure_documents(
+    stage: Stage, pool: Pool, size: Size, each: int, *, apart: bool = False
+) -> Iterator[Row]:
     """New documents, then updates of the same in random order, each round beside its references."""
-    label = "1.1 KB" if each == SMALL else "10 KB"
+    label = f"{'1.1 KB' if each == SMALL else '10 KB'}{', cluster apart' if apart else ''}"
     count = size.documents if each == SMALL else size.documents // 12
-    rates: dict[tuple[str, str], list[float]] = {}
-    spent: dict[tuple[str, str], list[Spent]] = {}
+    meters: dict[tuple[str, str], list[Meter]] = {}
     chunk = 0.0
     for turn in range(size.pool_rounds):
-        fresh = make_posts(count, prefix=f"{each}-{turn}", size=each)
-        changed = make_posts(count, prefix=f"{each}-{turn}", size=each, seed=1)
+        fresh = make_posts(count, prefix=f"{each}-{apart:d}-{turn}", size=each)
+        changed = make_posts(count, prefix=f"{each}-{apart:d}-{turn}", size=each, seed=1)
         random.Random(turn).shuffle(changed)
         chunk = count_chunk(fresh)
         for kind, posts in (("INSERT", fresh), ("MODIFY", changed)):
             for side in rotate(SIDES, turn):
-                rate, cost = _run_side(side, stage, pool, posts, kind)
-                rates.setdefault((kind, side), []).append(rate)
-                spent.setdefault((kind, side), []).append(cost)
+                meter = _run_side(side, stage, pool, posts, kind)
+                meters.setdefault((kind, side), []).append(meter)
     for kind, words, aim in (("INSERT", "new documents", 1.0), ("MODIFY", "random updates", 0.9)):
+        ours = meters[kind, "ours"]
         for side, against, least in (
             ("theirs", "parallel_bulk, no order guard, no queue", aim),
             ("raw", "pre-serialised bulks, as many threads", 0.7),
@@ -219,24 +274,26 @@ def _measure_documents(stage: Stage, pool: Pool, size: Size, each: int) -> Itera
             yield compare(
                 f"pool {words} {label} / {'parallel_bulk' if side == 'theirs' else 'raw'}",
                 f"worker pool from a full queue, {words} of {label}",
-                rates[kind, "ours"],
-                rates[kind, side],
+                [one.rate for one in ours],
+                [one.rate for one in meters[kind, side]],
                 unit="documents/s",
                 against=against,
                 aim=Aim("at least", least),
                 note=f"{count} documents a round, {PROCESSES} processes; {chunk:.0f} documents of"
                 f" a bulk on average, {CHUNK} of the reference's",
             )
-        yield from _tell_spent(f"{words} of {label}", spent[kind, "ours"], spent[kind, "theirs"])
-        yield _tell_busy(f"{words} of {label}", rates, spent, kind)
+        yield from _tell_spent(f"{words} of {label}", ours, meters[kind, "theirs"])
+        yield _tell_busy(f"{words} of {label}", ours, meters[kind, "theirs"])
 
 
-def _tell_spent(words: str, ours: Sequence[Spent], theirs: Sequence[Spent]) -> Iterator[Row]:
+def _tell_spent(words: str, ours: Sequence[Meter], theirs: Sequence[Meter]) -> Iterator[Row]:
     """Why the rates are what they are: who spent the machine's processor time."""
     of = f"processor time a document, {words}"
+    costs = [one.cost for one in ours]
+    peers = [one.cost for one in theirs]
     sides = (
-        ("worker", [one.worker for one in ours], "client", [one.client for one in theirs]),
-        ("cluster", [one.cluster for one in ours], "cluster", [one.cluster for one in theirs]),
+        ("worker", [one.worker for one in costs], "client", [one.client for one in peers]),
+        ("cluster", [one.cluster for one in costs], "cluster", [one.cluster for one in peers]),
     )
     for who, figures, peer, references in sides:
         yield compare(
@@ -248,30 +305,20 @@ def _tell_spent(words: str, ours: Sequence[Spent], theirs: Sequence[Spent]) -> I
             against=f"parallel_bulk: the {peer}",
             aim=None,
         )
-    queue = median(one.queue for one in ours)
+    queue = median(one.queue for one in costs)
     yield tell(
         f"{of} / queue", f"{of}: ElasticMQ, for the pool", queue, unit="µs", rounds=len(ours)
     )
 
 
-def _tell_busy(
-    words: str,
-    rates: Mapping[tuple[str, str], Sequence[float]],
-    spent: Mapping[tuple[str, str], Sequence[Spent]],
-    kind: str,
-) -> Row:
+def _tell_busy(words: str, ours: Sequence[Meter], theirs: Sequence[Meter]) -> Row:
     """Whether something waits: with all cores busy, only less work would be faster."""
-
-    def busy(side: str) -> list[float]:
-        pairs = zip(rates[kind, side], spent[kind, side], strict=True)
-        return [rate * sum(astuple(cost)) / 1e6 for rate, cost in pairs]
-
     of = f"cores busy, {words}"
     return compare(
         of,
         f"{of}: for the pool",
-        busy("ours"),
-        busy("theirs"),
+        [one.cores for one in ours],
+        [one.cores for one in theirs],
         unit="cores",
         against="parallel_bulk",
         aim=None,
@@ -284,17 +331,12 @@ def rotate(sides: Sequence[str], turn: int) -> Sequence[str]:
     return [*sides[first:], *sides[:first]]
 
 
-def _run_side(side: str, stage: Stage, pool: Pool, posts: Posts, kind: str) -> tuple[float, Spent]:
+def _run_side(side: str, stage: Stage, pool: Pool, posts: Posts, kind: str) -> Meter:
+    look = partial(read_spent, stage, pool)
     if side == "ours":
-        began = fill_queue(pool, posts, kind)
-        before = read_spent(stage, pool)
-        pool.drain()
-        rate = len(posts) / (time.perf_counter() - began)
-    else:
-        before = read_spent(stage, pool)
-        run = run_parallel_bulk if side == "theirs" else run_raw
-        rate = run(stage, posts)
-    return rate, read_spent(stage, pool).since(before, len(posts))
+        return drain_queue(pool, posts, kind, look=look)
+    run = run_parallel_bulk if side == "theirs" else run_raw
+    return run(stage, posts, look=look)
 
 
 def _measure_hot_key(pool: Pool, size: Size) -> Row:
@@ -309,7 +351,7 @@ def _measure_hot_key(pool: Pool, size: Size) -> Row:
         drain_queue(pool, spread, "INSERT")
         for side in rotate(("theirs", "ours"), turn):
             posts, rates = (spread, theirs) if side == "theirs" else (hot, ours)
-            rates.append(drain_queue(pool, posts, "MODIFY"))
+            rates.append(drain_queue(pool, posts, "MODIFY").rate)
     return compare(
         "hot key",
         "changes of hot keys: 1,000 updates of one item in a row",

@@ -103,7 +103,7 @@ needs PostgreSQL and Redis."""
 
 CONTENTS: Final[Mapping[str, str]] = {
     "producer": "processor time, chunking, bytes on the wire, cold import; no services",
-    "worker": "the pool from a full queue, beside parallel_bulk and raw bulks; hot keys",
+    "worker": "the pool from a full queue, beside parallel_bulk and raw; cluster apart; hot keys",
     "lag": "the highest rate at which lag stays flat, and lag there",
     "spike": "a hundredfold spike: cluster, queue, writers; a naive Lambda under the same",
     "table": "backfill and verify, beside a scan",

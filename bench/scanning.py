@@ -13,7 +13,7 @@ from typing import Any, Final
 from bench.corpus import TABLE, make_posts, type_post
 from bench.figures import Aim, Row, compare
 from bench.lagging import create_table, delete_table
-from bench.pooling import PROCESSES
+from bench.pooling import PROCESSES, warm_queue
 from bench.size import Size
 from bench.stage import Stage, Writer
 from tests.workers import CREDENTIALS, REGION, Queues
@@ -25,6 +25,7 @@ SEGMENTS: Final = 4
 def measure_table(stage: Stage, size: Size) -> Iterator[Row]:
     """Backfill into the queue, workers drain it, verify; each round after a scan of the table."""
     stage.remove_posts()
+    warm_queue(stage, size)
     queues = stage.make_queues()
     create_table(stage.dynamodb)
     try:

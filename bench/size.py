@@ -18,7 +18,12 @@ class Size:
     """Of 1.1 KB, of each round of the pool; a twelfth of it at 10 KB; a third of it where a group
     takes the pool's rate only to know what to load it with."""
     warm: int
-    """Documents written before anything is measured on the cluster: its JVM compiles meanwhile."""
+    """Documents written and updated before a group measures on the cluster: its JVM compiles
+    meanwhile."""
+    warm_first: int
+    """The same of the first such group, instead: until a document's processor time is stable."""
+    warm_messages: int
+    """Full messages that go through the queue before anything else does: its JVM compiles too."""
     seconds: float
     """Of each step of the end-to-end rows."""
     calm_s: float
@@ -36,6 +41,8 @@ FULL: Final = Size(
     records=1_000,
     documents=60_000,
     warm=60_000,
+    warm_first=240_000,
+    warm_messages=600,
     seconds=30.0,
     calm_s=30.0,
     spike_s=60.0,
@@ -48,6 +55,8 @@ QUICK: Final = Size(
     records=1_000,
     documents=12_000,
     warm=12_000,
+    warm_first=12_000,
+    warm_messages=60,
     seconds=6.0,
     calm_s=6.0,
     spike_s=8.0,
@@ -60,6 +69,8 @@ TINY: Final = Size(
     records=200,
     documents=1_000,
     warm=1_000,
+    warm_first=1_000,
+    warm_messages=6,
     seconds=2.0,
     calm_s=3.0,
     spike_s=3.0,

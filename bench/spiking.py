@@ -41,8 +41,9 @@ def measure_spike(stage: Stage, size: Size) -> Iterator[Row]:
     count = round(SHARE * size.documents)
     with stage.pool(queues, PROCESSES) as pool:
         warm(stage, pool, size, dear.name, SHARE)
-        raw = run_raw(stage, make_posts(count, prefix="alone"))
-        alone = drain_queue(pool, make_posts(count, prefix="alone"), "INSERT", tables=(dear.name,))
+        posts = make_posts(count, prefix="alone")
+        raw = run_raw(stage, posts).rate
+        alone = drain_queue(pool, posts, "INSERT", tables=(dear.name,)).rate
         create_table(stage.dynamodb)
         try:
             yield from _measure_ours(stage, pool, size, alone, raw)

@@ -38,6 +38,8 @@ class Stage:
     queues_made: int = field(default=0)
     pids: dict[str, int] = field(default_factory=dict)
     """Processes of `search` and `queue`, once they run."""
+    warmed: set[str] = field(default_factory=set)
+    """Those of `search` and `queue` that have had their long warm-up."""
 
     @cached_property
     def search(self) -> str:
