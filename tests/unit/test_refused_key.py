@@ -30,6 +30,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     account.send_message_batch = lambda **batch: messages.append(batch)
     monkeypatch.setattr(session, "connect", lambda *_, **__: Refusing())
     monkeypatch.setattr(session.Session, "connect", lambda self, service: account)
+    # The account stands in for every service, and `meta` is its index's.
+    monkeypatch.setattr(session, "keep_wire", lambda client: None)
     return messages
 
 
