@@ -34,7 +34,7 @@ CHUNK: Final = 500
 EVENT: Final = 375
 """Records of an event: batch_size of infra/variables.tf."""
 WAITING: Final = 60
-"""Full messages in the queue at once while it warms: ElasticMQ's heap is 256 MB."""
+"""Full messages in the queue at once while it warms."""
 SIDES: Final = ("theirs", "ours", "raw")
 REFERENCE: Final = "bench-reference"
 RAW: Final = "bench-raw"
@@ -86,7 +86,14 @@ def send(queues: Queues, bodies: Iterable[str]) -> None:
         queues.client.send_message(QueueUrl=queues.url, MessageBody=body)
 
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(post, bodies))
+        sent = [threads.submit(post, body) for body in bodies]
+        try:
+            for one in sent:
+                one.result()
+        except BaseException:
+            # A queue that is gone would be tried with every other message, too.
+            threads.shutdown(cancel_futures=True)
+            raise
 
 
 def take(queues: Queues, count: int) -> None:

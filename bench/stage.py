@@ -19,6 +19,8 @@ from tests.workers import REGION, Queues, Workers, connect_sqs, running_workers,
 from worker.cluster import Cluster, connect, path
 
 HEAP: Final = "1g"
+QUEUE_HEAP: Final = "3g"
+"""Of ElasticMQ: two minutes of full messages, which it keeps that long though they are deleted."""
 
 
 class MissingError(Exception):
@@ -51,7 +53,7 @@ class Stage:
     @cached_property
     def queue(self) -> str:
         """ElasticMQ."""
-        return self._enter("queue", start_elasticmq(self._place("elasticmq")))
+        return self._enter("queue", start_elasticmq(self._place("elasticmq"), heap=QUEUE_HEAP))
 
     @cached_property
     def dynamodb(self) -> str:

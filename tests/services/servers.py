@@ -51,16 +51,17 @@ def start_dynamodb_local(directory: Path, *, port: int | None = None) -> Service
 
 
 def start_elasticmq(
-    directory: Path, *, persistent: bool = False, port: int | None = None
+    directory: Path, *, persistent: bool = False, heap: str = "256m", port: int | None = None
 ) -> Service:
     """Start ElasticMQ with the limits of SQS and no queues; its log lies in `directory`.
 
-    `persistent` keeps queues and messages in `directory` for the next start. Raises
-    ServiceMissingError without Java or Maven, ServiceFailedError when it does not come up.
+    `persistent` keeps queues and messages in `directory` for the next start. A message that was
+    deleted stays in the heap until its visibility timeout is over. Raises ServiceMissingError
+    without Java or Maven, ServiceFailedError when it does not come up.
     """
     artefact = SERVICES["elasticmq"]
     home = prepare(artefact)
-    java = build_java(artefact, directory, heap="256m")
+    java = build_java(artefact, directory, heap=heap)
     config = directory / "elasticmq.conf"
 
     def build_command(port: int) -> list[str]:
