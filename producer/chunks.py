@@ -9,7 +9,7 @@ So the answer is exact, and each byte is compressed about once (at most three ti
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -98,8 +98,10 @@ def pack(
 class Packer:
     """Sorts changes into chunks, one open chunk for each stream or table."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, dumps: Callable[[object], bytes] | None = None) -> None:
+        """dumps: writes what `write_json` writes, where a faster one is at hand."""
         self._limits = limits
+        self._dumps = dumps
         self._open: dict[tuple[str, str | None], _OpenChunk] = {}
 
     def add(self, table: str, stream: str | None, change: Change, place: int) -> list[Packed]:
@@ -108,12 +110,12 @@ class Packer:
         Raises ContractError, and takes nothing, if the change can travel in no message: text that
         is no Unicode, or a key or images beyond anything that DynamoDB holds.
         """
-        body = write_change(change)
+        body = write_change(change, self._dumps)
         full = self._put(table, stream, body, place, None)
         if full is not None:
             return full
         small, stored = claim_check(table, stream, change)
-        full = self._put(table, stream, write_change(small), place, stored)
+        full = self._put(table, stream, write_change(small, self._dumps), place, stored)
         if full is None:
             raise ContractError("the change is too large for a message even without its images")
         return full

@@ -150,8 +150,8 @@ def parse_stream_arn(arn: str) -> Stream:
     return Stream(arn=arn, **match.groupdict())
 
 
-def write_change(change: Change) -> bytes:
-    """Serialise one change, once, whatever chunk it ends in. Raises as `write_json` does."""
+def write_change(change: Change, dumps: Callable[[object], bytes] | None = None) -> bytes:
+    """Serialise one change, once. dumps: `write_json`, or what writes and raises the same."""
     fields: dict[str, Any] = {"kind": change.kind, "key": change.key, "at": change.at}
     for name in ("sequence", "new", "old", "identity"):
         value = getattr(change, name)
@@ -159,7 +159,7 @@ def write_change(change: Change) -> bytes:
             fields[name] = value
     if change.overflow is not None:
         fields["overflow"] = {"key": change.overflow.key, "bytes": change.overflow.bytes}
-    return write_json(fields)
+    return (dumps or write_json)(fields)
 
 
 def write_images(change: Change) -> bytes:
