@@ -268,8 +268,8 @@ def command(*, keys_file: Path | None, as_json: bool, **asked: Any) -> int:
     """Compare TABLE with its index, item by item and document by document.
 
     A difference counts only if it is still there when looked at again, past the lag of the
-    pipeline. Items are read consistently, and compared with their documents by digests; of a document
-    that no item has yet agreed with, the item is read again.
+    pipeline. Items are read consistently and compared with their documents by digests; a document
+    that none of them agreed with is looked up in the table.
     """
     request = Request(**asked)
     session = Session(os.environ)

@@ -123,9 +123,9 @@ def test_each_change_is_serialised_once_and_one_set_aside_again_without_its_imag
 ) -> None:
     written: Counter[str | None] = Counter()
 
-    def count(change: Change) -> bytes:
+    def count(change: Change, dumps: Any = None) -> bytes:
         written[change.sequence] += 1
-        return write_change(change)
+        return write_change(change, dumps)
 
     monkeypatch.setattr("producer.chunks.write_change", count)
     large = {7, 19}
