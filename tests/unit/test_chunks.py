@@ -4,6 +4,7 @@ import random
 import zlib
 from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
