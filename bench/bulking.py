@@ -59,11 +59,16 @@ def run_bulks(url: str, posts: Posts, way: Way) -> float:
     headers = {"content-type": "application/x-ndjson"}
     if way.compressed:
         headers["content-encoding"] = "gzip"
-    if way.fresh:
-        headers["connection"] = "close"
-    with urllib3.PoolManager(maxsize=PROCESSES) as connections:
+    with urllib3.PoolManager(maxsize=PROCESSES) as kept:
 
         def post(bulk: bytes) -> None:
+            if way.fresh:
+                with urllib3.PoolManager(maxsize=1) as connections:
+                    post_by(connections, bulk)
+            else:
+                post_by(kept, bulk)
+
+        def post_by(connections: urllib3.PoolManager, bulk: bytes) -> None:
             answer = connections.request(
                 "POST",
                 f"{url}{path(RAW, '_bulk')}?filter_path=errors",

@@ -76,6 +76,7 @@ def _measure_ours(stage: Stage, pool: Pool, size: Size, alone: float, raw: float
         factor=FACTOR,
         length_s=surge.ended - surge.began,
         process_rate=alone / PROCESSES,
+        process_rate_meanwhile=surge.indexed_rate / PROCESSES,
         processes=PROCESSES,
         deepest=find_deepest(surge.log, surge.indexed),
         longest_lag_s=max(surge.lags, default=0.0),
