@@ -311,17 +311,16 @@ def test_bad_input_is_a_clear_error_and_sends_nothing(
 
 
 @LIGHT
-def test_a_backfill_waits_while_the_queue_is_deep(run: Run) -> None:
+def test_a_backfill_waits_while_the_queue_is_deep(run: Run, tmp_path: Path) -> None:
     run.create(run.items)
     run.put(run.items, *({"id": f"item-{n}"} for n in range(30)))
     run.queues.send(["filler"] * 8)
-    process = run.spawn("backfill", run.items.name, "--max-queue", "5", "--json")
+    begun = tmp_path / "begun"
+    options = ("--max-queue", "5", "--checkpoint", str(begun), "--json")
+    process = run.spawn("backfill", run.items.name, *options)
     try:
-        wait_for(
-            "the command to ask the queue",
-            lambda: process.poll() is not None or run.queues.depth() >= 8,
-        )
-        time.sleep(2)  # longer than a whole backfill takes: nothing may be sent in it
+        wait_for("the command to begin", lambda: process.poll() is not None or begun.exists())
+        time.sleep(2)  # longer than the rest of a backfill takes: nothing may be sent in it
         assert process.poll() is None
         assert run.queues.depth() == 8
         run.queues.client.purge_queue(QueueUrl=run.queues.url)
