@@ -63,7 +63,7 @@ audit: setup ## Known vulnerabilities of what requirements/dev.txt pins; skipped
 infra-test: setup ## Test the Terraform module and the Dockerfile (needs Terraform)
 	infra/test.sh
 
-bench: setup services ## Figures beside references, 20 minutes; QUICK=1: fewer rounds; ONLY=group,...; see bench-help
+bench: setup services ## Figures beside references, 25 minutes; QUICK=1: fewer rounds; ONLY=group,...; see bench-help
 	$(BIN)/python bench/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 bench-help: setup ## The groups that ONLY= names, those that run by name alone included

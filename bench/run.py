@@ -178,7 +178,7 @@ def _parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", default="", help="groups, comma-separated")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds: six minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: four minutes")
     parser.add_argument("--tiny", action="store_true", help="figures mean nothing: does it run?")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument(
