@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Final
@@ -62,21 +63,15 @@ def run_bulks(url: str, posts: Posts, way: Way) -> float:
     with urllib3.PoolManager(maxsize=PROCESSES) as kept:
 
         def post(bulk: bytes) -> None:
-            if way.fresh:
-                with urllib3.PoolManager(maxsize=1) as connections:
-                    post_by(connections, bulk)
-            else:
-                post_by(kept, bulk)
-
-        def post_by(connections: urllib3.PoolManager, bulk: bytes) -> None:
-            answer = connections.request(
-                "POST",
-                f"{url}{path(RAW, '_bulk')}?filter_path=errors",
-                headers=headers,
-                body=gzip.compress(bulk, 1) if way.compressed else bulk,
-                retries=False,
-                timeout=60,
-            )
+            with urllib3.PoolManager(maxsize=1) if way.fresh else nullcontext(kept) as connections:
+                answer = connections.request(
+                    "POST",
+                    f"{url}{path(RAW, '_bulk')}?filter_path=errors",
+                    headers=headers,
+                    body=gzip.compress(bulk, 1) if way.compressed else bulk,
+                    retries=False,
+                    timeout=60,
+                )
             if answer.status != 200 or orjson.loads(answer.data).get("errors"):
                 raise RuntimeError(f"the bulk is refused: {answer.data[:300]!r}")
 

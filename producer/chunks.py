@@ -24,6 +24,7 @@ from producer.contract import (
     parse_stream_arn,
     write_change,
     write_images,
+    write_json,
     write_payload,
 )
 
@@ -98,7 +99,7 @@ def pack(
 class Packer:
     """Sorts changes into chunks, one open chunk for each stream or table."""
 
-    def __init__(self, limits: Limits, dumps: Callable[[object], bytes] | None = None) -> None:
+    def __init__(self, limits: Limits, dumps: Callable[[object], bytes] = write_json) -> None:
         """dumps: writes what `write_json` writes, where a faster one is at hand."""
         self._limits = limits
         self._dumps = dumps

@@ -150,7 +150,15 @@ def parse_stream_arn(arn: str) -> Stream:
     return Stream(arn=arn, **match.groupdict())
 
 
-def write_change(change: Change, dumps: Callable[[object], bytes] | None = None) -> bytes:
+def write_json(value: object) -> bytes:
+    """Compact JSON in UTF-8. Raises ContractError for text that UTF-8 cannot carry."""
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ContractError(f"text that is no valid Unicode: {error.reason}") from error
+
+
+def write_change(change: Change, dumps: Callable[[object], bytes] = write_json) -> bytes:
     """Serialise one change, once. dumps: `write_json`, or what writes and raises the same."""
     fields: dict[str, Any] = {"kind": change.kind, "key": change.key, "at": change.at}
     for name in ("sequence", "new", "old", "identity"):
@@ -159,7 +167,7 @@ def write_change(change: Change, dumps: Callable[[object], bytes] | None = None)
             fields[name] = value
     if change.overflow is not None:
         fields["overflow"] = {"key": change.overflow.key, "bytes": change.overflow.bytes}
-    return (dumps or write_json)(fields)
+    return dumps(fields)
 
 
 def write_images(change: Change) -> bytes:
@@ -174,14 +182,6 @@ def read_images(change: Change, content: bytes) -> Change:
     """
     fields = _object(_parse(inflate(content), json.loads), "overflow object")
     return replace(change, new=_image(fields, "new"), old=_image(fields, "old"), overflow=None)
-
-
-def write_json(value: object) -> bytes:
-    """Compact JSON in UTF-8. Raises ContractError for text that UTF-8 cannot carry."""
-    try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise ContractError(f"text that is no valid Unicode: {error.reason}") from error
 
 
 def chunk_frame(table: str, stream: str | None, handler: str | None = None) -> tuple[bytes, bytes]:

@@ -17,6 +17,7 @@ from console.parallel import run_units
 from console.persistence import Persistence
 from console.rebuild.stand import Part, Progress, merge, read_progress, write_progress
 from console.rebuild.writing import Known, Writer, Written
+from console.verify.documents import bound
 from worker.cluster import Cluster, path
 from worker.errors import RefusedError, SluiceError, UnavailableError
 from worker.identity import document_id, read_key_text
@@ -150,15 +151,10 @@ def walk(
     Raises UnavailableError.
     """
     while True:
-        # Bounds within the query, not a `search_after`: with that each page would go through
-        # every document before it once more.
-        bounds = {"gt": after, "lte": until}
-        given = {name: bound for name, bound in bounds.items() if bound is not None}
-        field = f"{META}.id"
         body: dict[str, Any] = {
-            "query": {"range": {field: given}} if given else {"exists": {"field": field}},
+            "query": bound(f"{META}.id", after, until),
             "size": size,
-            "sort": [{field: "asc"}],
+            "sort": [{f"{META}.id": "asc"}],
             "_source": _FIELDS,
             "track_total_hits": False,
         }

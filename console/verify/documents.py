@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from console.verify.model import Doc, Place
@@ -14,10 +15,8 @@ MOST: Final = 10_000
 """Elasticsearch's own limit of one search (index.max_result_window)."""
 
 _FIELDS: Final = tuple(f"{META}.{n}" for n in ("state", "digest", "key", "time", "read"))
+_DIGEST: Final = f"{META}.digest"
 _DELETED: Final = {"term": {f"{META}.state": "deleted"}}
-_WALKED: Final = {
-    "bool": {"must_not": [_DELETED], "filter": [{"exists": {"field": f"{META}.digest"}}]}
-}
 
 
 def find_docs(
@@ -78,7 +77,7 @@ def refresh(cluster: Cluster, index: str) -> None:
 
 def count_docs(cluster: Cluster, index: str) -> int:
     """Documents that `walk_digests` goes through. Raises UnavailableError."""
-    answer = cluster.request("POST", path(index, "_count"), body={"query": _WALKED})
+    answer = cluster.request("POST", path(index, "_count"), body={"query": _walked()})
     _check(answer, index)
     return int(answer.body["count"])
 
@@ -88,8 +87,12 @@ def cut_digests(parts: int) -> list[tuple[str | None, str | None]]:
 
     None: without a bound. What somebody wrote for a digest by hand may be any text.
     """
-    marks = [f"{part * 0x1_0000_0000 // parts:08x}" for part in range(1, parts)]
+    marks = [_mark(part, parts) for part in range(1, parts)]
     return list(zip([None, *marks], [*marks, None], strict=True))
+
+
+def _mark(part: int, parts: int) -> str:
+    return f"{part * 0x1_0000_0000 // parts:08x}"
 
 
 def cut_between(after: str | None, until: str | None, pieces: int) -> list[str | None]:
@@ -98,10 +101,11 @@ def cut_between(after: str | None, until: str | None, pieces: int) -> list[str |
     A page that is looked for in a small range costs the cluster that range; else each page would
     cost it the whole index.
     """
-    marks = [mark for mark, _ in cut_digests(pieces)[1:] if mark is not None]
-    first = 0 if after is None else bisect_right(marks, after)
-    end = len(marks) if until is None else bisect_left(marks, until)
-    return [*marks[first:end], until]
+    mark = partial(_mark, parts=pieces)
+    inner = range(1, pieces)
+    first = 0 if after is None else bisect_right(inner, after, key=mark)
+    end = len(inner) if until is None else bisect_left(inner, until, key=mark)
+    return [*map(mark, inner[first:end]), until]
 
 
 Located = tuple[str, str | None, Doc]
@@ -116,9 +120,9 @@ def list_digests(
     No document is fetched. Raises UnavailableError.
     """
     body = {
-        "query": _within(after, until),
+        "query": _walked(after, until),
         "size": MOST,
-        "sort": [{f"{META}.digest": "asc"}],
+        "sort": [{_DIGEST: "asc"}],
         "_source": False,
         "stored_fields": "_none_",
         "track_total_hits": False,
@@ -132,7 +136,7 @@ def find_by_digest(cluster: Cluster, index: str, digests: Sequence[str]) -> list
 
     digests: up to PAGE. Raises UnavailableError.
     """
-    named = {"terms": {f"{META}.digest": list(digests)}}
+    named = {"terms": {_DIGEST: list(digests)}}
     body = {
         "query": {"bool": {"must_not": [_DELETED], "filter": [named]}},
         "size": MOST,
@@ -148,13 +152,19 @@ def _locate(hit: Mapping[str, Any]) -> Located:
     return hit["_id"], hit.get("_routing"), read_doc(hit)
 
 
-def _within(after: str | None, until: str | None) -> dict[str, Any]:
+def bound(field: str, after: str | None, until: str | None) -> dict[str, Any]:
+    """The query for documents with this field, its value above the one and up to the other. Pure.
+
+    Bounds within the query, not a `search_after`: with that each page would go through every
+    document before it once more.
+    """
     bounds = {"gt": after, "lte": until}
-    given = {name: bound for name, bound in bounds.items() if bound is not None}
-    if not given:
-        return _WALKED
-    ranged = {"range": {f"{META}.digest": given}}
-    return {"bool": {"must_not": [_DELETED], "filter": [ranged]}}
+    given = {name: value for name, value in bounds.items() if value is not None}
+    return {"range": {field: given}} if given else {"exists": {"field": field}}
+
+
+def _walked(after: str | None = None, until: str | None = None) -> dict[str, Any]:
+    return {"bool": {"must_not": [_DELETED], "filter": [bound(_DIGEST, after, until)]}}
 
 
 def walk_digests(
@@ -170,9 +180,9 @@ def walk_digests(
     wanted = size
     while True:
         body: dict[str, Any] = {
-            "query": _within(after, until),
+            "query": _walked(after, until),
             "size": wanted,
-            "sort": [{f"{META}.digest": "asc"}],
+            "sort": [{_DIGEST: "asc"}],
             "_source": list(_FIELDS),
             "seq_no_primary_term": True,
             "track_total_hits": False,
@@ -201,7 +211,7 @@ def _drop_last_digest(hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def find_foreign(cluster: Cluster, index: str) -> list[Located]:
     """Documents without our digest that are not deleted: written by somebody else. Up to MOST."""
     query = {
-        "bool": {"must_not": [_DELETED, {"exists": {"field": f"{META}.digest"}}]},
+        "bool": {"must_not": [_DELETED, {"exists": {"field": _DIGEST}}]},
     }
     body = {"query": query, "size": MOST, "_source": list(_FIELDS), "seq_no_primary_term": True}
     return [_locate(hit) for hit in _search(cluster, index, body)]

@@ -31,6 +31,7 @@ from console.verify.documents import (
 from console.verify.model import Finding
 from console.verify.settle import batches
 from console.verify.sums import Sums, choose_bits
+from worker.carry import split
 
 _TABLE: Final = "table:"
 FOREIGN: Final = "foreign"
@@ -69,13 +70,13 @@ class Walk:
     advance: Advance = ignore
     share: Share = Share()  # noqa: RUF009 - frozen
     threads: int = MOST_THREADS
-    _pieces: int = 1
+    _pieces: int = field(default=1, init=False)
     _sums: Sums | None = field(default=None, init=False)
 
     def open(self) -> None:
         """Begin, or go on where the journal's checkpoint stands. Raises CheckpointError."""
         parts = range(self.segments)
-        units = [f"table:{n}" for n in parts] + [f"index:{n}" for n in parts] + [FOREIGN]
+        units = [f"{_TABLE}{n}" for n in parts] + [f"index:{n}" for n in parts] + [FOREIGN]
         self.journal.open(self.share.take(units))
         before = self.journal.count("items") + self.journal.count("documents")
         self.advance(before, earlier=True)
@@ -86,15 +87,13 @@ class Walk:
         refresh(cluster, index)
         documents = count_docs(cluster, index)
         self._pieces = 1 + documents // _PIECE
-        left = self.journal.remaining()
-        table = [unit for unit in left if unit.startswith(_TABLE)]
+        table, rest = split(self.journal.remaining(), lambda unit: unit.startswith(_TABLE))
         if self._sees_all(table):
             self._sums = Sums(choose_bits(documents))
         with self.journal.kept():
             run_units(table, self._work, self.stop, self.threads)
             # A search sees no younger documents than the table's side has seen, or they seem gone.
             refresh(cluster, index)
-            rest = [unit for unit in left if unit not in set(table)]
             run_units(rest, self._work, self.stop, self.threads)
 
     def _sees_all(self, table: Sequence[str]) -> bool:
@@ -138,26 +137,36 @@ class Walk:
     ) -> Iterator[tuple[list[Finding], int, str | None]]:
         """Findings, the documents that were looked at, and the place that this has come to."""
         self._check_stop()
-        cluster, index, sums = self.comparer.cluster, self.comparer.index, self._sums
-        listed = None if sums is None else list_digests(cluster, index, after, until)
-        docs = None if sums is None or listed is None else self._find(sums.doubt(listed))
-        if listed is not None and docs is not None:
-            yield self.comparer.compare_docs(docs), len(listed), until
+        doubted = self._find_doubted(after, until)
+        if doubted is not None:
+            docs, documents = doubted
+            yield self.comparer.compare_docs(docs), documents, until
             return
-        for page, further in walk_digests(cluster, index, after, until):
+        for page, further in walk_digests(self.comparer.cluster, self.comparer.index, after, until):
             self._check_stop()
             reached = until if further is None else further
             yield self.comparer.compare_docs(page), len(page), reached
 
-    def _find(self, digests: Sequence[str]) -> list[Located] | None:
-        """The documents with these digests; None if there are too many copies of some."""
+    def _find_doubted(
+        self, after: str | None, until: str | None
+    ) -> tuple[list[Located], int] | None:
+        """The documents of a range that are in doubt, and how many it holds in all.
+
+        None without sums, or with too many copies of some: then all of them are to be looked at.
+        """
+        cluster, index = self.comparer.cluster, self.comparer.index
+        if self._sums is None:
+            return None
+        listed = list_digests(cluster, index, after, until)
+        if listed is None:
+            return None
         docs: list[Located] = []
-        for some in batches(digests, PAGE):
-            found = find_by_digest(self.comparer.cluster, self.comparer.index, some)
+        for some in batches(self._sums.doubt(listed), PAGE):
+            found = find_by_digest(cluster, index, some)
             if found is None:
                 return None
             docs += found
-        return docs
+        return docs, len(listed)
 
     def _check_stop(self) -> None:
         if self.stop.is_set():

@@ -124,7 +124,7 @@ def test_each_change_is_serialised_once_and_one_set_aside_again_without_its_imag
 ) -> None:
     written: Counter[str | None] = Counter()
 
-    def count(change: Change, dumps: Any = None) -> bytes:
+    def count(change: Change, dumps: Any) -> bytes:
         written[change.sequence] += 1
         return write_change(change, dumps)
 

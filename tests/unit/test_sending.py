@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 
 from console.sending import dump_json, make_read
-from producer.contract import Change, ContractError, write_change
+from producer.contract import Change, ContractError, write_change, write_json
 from tests import strategies
 
 
@@ -21,6 +21,6 @@ def test_text_is_escaped_alike(text: str) -> None:
 
 def test_half_a_surrogate_pair_is_refused_alike() -> None:
     read = make_read({"id": {"S": "a"}}, {"id": {"S": "a"}, "text": {"S": "\ud800"}}, 5)
-    for dumps in (dump_json, None):
+    for dumps in (dump_json, write_json):
         with pytest.raises(ContractError, match="no valid Unicode"):
             write_change(read, dumps)
