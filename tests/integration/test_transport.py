@@ -204,8 +204,9 @@ def test_a_child_that_does_not_begin_its_task_is_killed_and_another_takes_it(
         fake_sqs.running(visibility_s=2) as fake,
         worker_on(fake.endpoint, fake.queue_url, fake.dead_url, tmp_path, **limits) as worker,
     ):
-        fake.send(write("first"))
-        assert worker.did("first"), worker.log
+        (first,) = fake.send(write("first"))
+        # Told done, too: stopped before it tells, the child would meet the limit of this task.
+        assert wait_for(lambda: first in fake.deleted), worker.log
         (child,) = psutil.Process(worker.process.pid).children()
         child.send_signal(signal.SIGSTOP)
         (message,) = fake.send(write("second"))
