@@ -20,6 +20,7 @@ from bench.figures import Row, compare
 from bench.pooling import (
     EVENT,
     PROCESSES,
+    Cut,
     Posts,
     count_chunk,
     drain_queue,
@@ -28,12 +29,17 @@ from bench.pooling import (
     warm,
 )
 from bench.size import Size
-from bench.stage import Pool, Stage
+from bench.stage import Stage
 from worker.cluster import path
 from worker.identity import document_id
 
 OTHER_PROCESSES: Final = (1, 2, 4, 6)
-OTHER_EVENTS: Final = (50, 100, 250, 1_000)
+OTHER_CUTS: Final = (
+    *(Cut(event) for event in (50, 100, 250, 1_000)),
+    Cut(750, 524_288),
+    Cut(1_500, 1_048_576),
+)
+"""The last takes all that SQS does."""
 OTHER_BULKS: Final = (50, 100, 250, 1_000, 2_500, 5_000)
 
 Side: TypeAlias = Callable[[Posts], float]
@@ -43,39 +49,49 @@ Side: TypeAlias = Callable[[Posts], float]
 def measure_choices(stage: Stage, size: Size) -> Iterator[Row]:
     """Each choice beside the one that was kept."""
     make_references(stage)
-    (kept,) = _drain(stage, size, PROCESSES, [EVENT])
+    kept = _drain(stage, size, PROCESSES)
     yield from _choose_bulks(stage, size)
     yield from _choose_code(stage, size)
     yield from _choose_reads(stage, size)
     for count in OTHER_PROCESSES:
-        (rate,) = _drain(stage, size, count, [EVENT])
+        rate = _drain(stage, size, count)
         yield _row(f"{count} processes", [rate], [kept], f"{PROCESSES} processes")
-    rates = list(_drain(stage, size, PROCESSES, [EVENT, *OTHER_EVENTS]))
-    for count, rate in zip(OTHER_EVENTS, rates[1:], strict=True):
-        chunk = count_chunk(make_posts(count, prefix="chunk"), count)
-        yield _row(
-            f"events of {count} records, {chunk:.0f} of a bulk",
-            [rate],
-            [rates[0]],
-            f"events of {EVENT}",
+    yield from _choose_cuts(stage, size)
+
+
+def _drain(stage: Stage, size: Size, processes: int) -> float:
+    """Documents a second of a pool of so many processes."""
+    with stage.pool(stage.make_queues(), processes) as pool:
+        warm(stage, pool, size)
+        return median(
+            drain_queue(
+                pool, make_posts(size.documents // 6, prefix=f"{processes}-{turn}"), "INSERT"
+            ).rate
+            for turn in range(size.pool_rounds)
         )
 
 
-def _drain(stage: Stage, size: Size, processes: int, events: list[int]) -> Iterator[float]:
-    """Documents a second of a pool, for each size of event."""
-    queues = stage.make_queues()
-    with stage.pool(queues, processes) as pool:
+def _choose_cuts(stage: Stage, size: Size) -> Iterator[Row]:
+    """How many changes are in a message, and how many bytes it may have."""
+
+    def side(cut: Cut) -> Side:
+        return lambda posts: drain_queue(pool, posts, "INSERT", cut=cut).rate
+
+    cuts = {f"{cut.event} by {cut.message_bytes}": cut for cut in (Cut(), *OTHER_CUTS)}
+    with stage.pool(stage.make_queues(), PROCESSES) as pool:
         warm(stage, pool, size)
-        for event in events:
-            yield median(
-                _drain_once(pool, size, f"{processes}-{event}-{turn}", event)
-                for turn in range(size.pool_rounds)
-            )
-
-
-def _drain_once(pool: Pool, size: Size, prefix: str, event: int) -> float:
-    posts = make_posts(size.documents // 6, prefix=prefix)
-    return drain_queue(pool, posts, "INSERT", event=event).rate
+        rates = _take_turns(size, {name: side(cut) for name, cut in cuts.items()}, "cuts")
+    kept, *others = cuts
+    for name in others:
+        cut = cuts[name]
+        chunk = count_chunk(make_posts(cut.event, prefix="chunk"), cut)
+        yield _row(
+            f"events of {cut.event} records, messages of at most {cut.message_bytes >> 10} KiB,"
+            f" {chunk:.0f} of a bulk",
+            rates[name],
+            rates[kept],
+            f"{EVENT} records, {Cut().message_bytes >> 10} KiB",
+        )
 
 
 def _choose_bulks(stage: Stage, size: Size) -> Iterator[Row]:

@@ -67,11 +67,10 @@ def build_producer(stage: Stage, queues: Queues) -> Producer:
     keys: Any = {**{name.lower(): value for name, value in CREDENTIALS.items()}}
     sqs = boto3.client("sqs", endpoint_url=stage.queue, region_name=REGION, **keys)
     s3 = boto3.client("s3", endpoint_url=stage.queue, region_name=REGION, **keys)
-    settings = replace(
-        SETTINGS, queue_url=queues.url, dead_letter_url=queues.dead_url, batch_bytes=262_144
-    )
+    settings = replace(SETTINGS, queue_url=queues.url, dead_letter_url=queues.dead_url)
     logger = log_to(settings.log_level, io.StringIO())
-    return Producer(settings, Sender(sqs, s3, "bench", 262_144), logger, lambda: datetime.now(UTC))
+    sender = Sender(sqs, s3, "bench", settings.batch_bytes)
+    return Producer(settings, sender, logger, lambda: datetime.now(UTC))
 
 
 def measure_lag(stage: Stage, size: Size) -> Iterator[Row]:

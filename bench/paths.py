@@ -24,6 +24,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 from boto3.dynamodb.types import TypeDeserializer
+from zlib_ng import zlib_ng
 
 from bench.carrying import MESSAGE, build_handlers
 from bench.corpus import LARGE, SMALL, STREAM, make_posts, make_records
@@ -197,11 +198,11 @@ def worker_steps(event: Event) -> Iterator[tuple[str, Work]]:
     items = orjson.loads(answer)["items"]
     now = int(event.now.timestamp() * 1000)
     yield "worker: whole handler", event.apply
-    yield "worker: inflate", lambda: [read_payload(one) for one in payloads]
+    yield "worker: inflate", lambda: [read_payload(one, zlib_ng) for one in payloads]
     yield "worker: parse (orjson)", lambda: [orjson.loads(one) for one in inflated]
     yield (
         "worker: inflate, parse, check",
-        lambda: [decode_chunk(one, loads=orjson.loads) for one in payloads],
+        lambda: [decode_chunk(one, loads=orjson.loads, library=zlib_ng) for one in payloads],
     )
     yield "worker: ids, positions, folding", aim
     yield "worker: decide", lambda: plan(targets, {}, 60_000)
@@ -229,6 +230,11 @@ def choices(event: Event) -> Iterator[tuple[str, Work]]:
             f"choice: zlib level {level}, {share:.1%} left",
             partial(zlib.compress, whole, level),
         )
+        left = len(zlib_ng.compress(whole, level)) / len(whole)
+        yield (
+            f"choice: zlib-ng level {level}, {left:.1%} left",
+            partial(zlib_ng.compress, whole, level),
+        )
     encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
     yield (
         "choice: records by json.dumps, compact",
@@ -241,6 +247,7 @@ def choices(event: Event) -> Iterator[tuple[str, Work]]:
         lambda: [encode(record).encode() for record in event.records],
     )
     yield "choice: the same by orjson", lambda: [orjson.dumps(record) for record in event.records]
+    yield "choice: inflated by zlib", lambda: [read_payload(one) for one in event.payloads]
     yield "choice: a chunk parsed by json", lambda: [json.loads(one) for one in inflated]
     deserialize: Any = TypeDeserializer().deserialize
     yield (

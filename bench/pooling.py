@@ -33,6 +33,8 @@ CHUNK: Final = 500
 """Documents of a bulk of both references: elasticsearch-py's default."""
 EVENT: Final = 375
 """Records of an event: batch_size of infra/variables.tf."""
+MESSAGE_BYTES: Final = 262_144
+"""Of a message at most: the producer's own default."""
 WAITING: Final = 60
 """Full messages in the queue at once while it warms."""
 SIDES: Final = ("theirs", "ours", "raw")
@@ -40,6 +42,16 @@ REFERENCE: Final = "bench-reference"
 RAW: Final = "bench-raw"
 
 Posts = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How changes are cut into messages."""
+
+    event: int = EVENT
+    """Records of an event."""
+    message_bytes: int = MESSAGE_BYTES
+    """Of a message at most; its chunk may have four times as many before compression."""
 
 
 @dataclass
@@ -59,18 +71,22 @@ SEQUENCES: Final = Sequences()
 
 
 def make_bodies(
-    posts: Posts, queue: str, kind: str, tables: Sequence[str] = (TABLE,), event: int = EVENT
+    posts: Posts,
+    queue: str,
+    kind: str,
+    tables: Sequence[str] = (TABLE,),
+    cut: Cut = Cut(),
 ) -> list[str]:
     """The messages that the producer makes of these posts, in events as Lambda delivers them.
 
-    tables: events go to them in turns. event: records of each.
+    tables: events go to them in turns.
     """
-    limits = fit_limits(queue_name(queue), 262_144, 1_048_576)
+    limits = fit_limits(queue_name(queue), cut.message_bytes, 4 * cut.message_bytes)
     now = time.time_ns() // 1_000_000
     bodies: list[str] = []
-    for start in range(0, len(posts), event):
-        part = posts[start : start + event]
-        table = tables[start // event % len(tables)]
+    for start in range(0, len(posts), cut.event):
+        part = posts[start : start + cut.event]
+        table = tables[start // cut.event % len(tables)]
         changes = make_changes(part, at_ms=now, kind=kind, first=SEQUENCES.take(len(part)))
         bodies += [
             write_envelope(packed.payload, queue_name(queue))
@@ -80,7 +96,7 @@ def make_bodies(
 
 
 def send(queues: Queues, bodies: Iterable[str]) -> None:
-    """One message a call: ElasticMQ takes 256 KiB in total."""
+    """One message a call."""
 
     def post(body: str) -> None:
         queues.client.send_message(QueueUrl=queues.url, MessageBody=body)
@@ -115,11 +131,11 @@ def drain_queue(
     kind: str,
     *,
     tables: Sequence[str] = (TABLE,),
-    event: int = EVENT,
+    cut: Cut = Cut(),
     look: Callable[[], Spent] = Spent,
 ) -> Meter:
     """What the pool needs for a queue that was full before it began."""
-    fill_queue(pool, posts, kind, tables=tables, event=event)
+    fill_queue(pool, posts, kind, tables=tables, cut=cut)
     meter = Meter(len(posts), look)
     with meter:
         pool.resume()
@@ -128,18 +144,23 @@ def drain_queue(
 
 
 def fill_queue(
-    pool: Pool, posts: Posts, kind: str, *, tables: Sequence[str] = (TABLE,), event: int = EVENT
+    pool: Pool,
+    posts: Posts,
+    kind: str,
+    *,
+    tables: Sequence[str] = (TABLE,),
+    cut: Cut = Cut(),
 ) -> None:
     """Hold the pool and fill its queue. The pool stays held: whoever times it lets it go."""
-    bodies = make_bodies(posts, pool.queues.url, kind, tables, event)
+    bodies = make_bodies(posts, pool.queues.url, kind, tables, cut)
     pool.hold()
     send(pool.queues, bodies)
 
 
-def count_chunk(posts: Posts, event: int = EVENT) -> float:
+def count_chunk(posts: Posts, cut: Cut = Cut()) -> float:
     """Mean documents of a message, and so of a bulk of the pool, where posts are such as these."""
-    part = posts[:event]
-    return len(part) / len(make_bodies(part, "http://127.0.0.1/0/bench", "INSERT", event=event))
+    part = posts[: cut.event]
+    return len(part) / len(make_bodies(part, "http://127.0.0.1/0/bench", "INSERT", cut=cut))
 
 
 def run_parallel_bulk(stage: Stage, posts: Posts, *, look: Callable[[], Spent] = Spent) -> Meter:

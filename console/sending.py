@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
+from zlib_ng import zlib_ng
 
 from console.aws import explain_aws
 from console.errors import InterruptedByUserError, MisuseError
@@ -113,7 +114,7 @@ def dump_json(value: object) -> bytes:
 
 
 def _pack(table: str, changes: Iterable[Change], limits: Limits) -> tuple[list[Packed], int]:
-    packer = Packer(limits, dump_json)
+    packer = Packer(limits, dump_json, zlib_ng)
     packed: list[Packed] = []
     unsendable = 0
     for place, change in enumerate(changes):

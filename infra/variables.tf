@@ -118,7 +118,11 @@ variable "producer" {
   }
   validation {
     condition     = var.producer.message_bytes >= 32768 && var.producer.message_bytes <= var.producer.batch_bytes && var.producer.batch_bytes <= 1048576
-    error_message = "producer: 32768 <= message_bytes <= batch_bytes <= 1048576 must hold (SQS: 1 MiB for a message and for a batch)."
+    error_message = "producer: 32768 <= message_bytes <= batch_bytes <= 1048576 must hold (SQS: 1 MiB for a batch)."
+  }
+  validation {
+    condition     = var.producer.message_bytes <= 262144
+    error_message = "producer: message_bytes is at most 262144; SQS takes 1 MiB, but version 5 of the AWS provider makes no queue that does."
   }
   validation {
     condition     = var.producer.chunk_bytes >= 32768 && var.producer.chunk_bytes <= 8388608

@@ -11,7 +11,8 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from types import ModuleType
+from typing import Any, Final
 
 from producer.contract import (
     DEAD_LETTER_RESERVE_BYTES,
@@ -99,10 +100,17 @@ def pack(
 class Packer:
     """Sorts changes into chunks, one open chunk for each stream or table."""
 
-    def __init__(self, limits: Limits, dumps: Callable[[object], bytes] = write_json) -> None:
-        """dumps: writes what `write_json` writes, where a faster one is at hand."""
+    def __init__(
+        self,
+        limits: Limits,
+        dumps: Callable[[object], bytes] = write_json,
+        library: ModuleType = zlib,
+    ) -> None:
+        """dumps: writes what `write_json` writes. library: stands in for zlib. Both are for where a
+        faster one is at hand."""
         self._limits = limits
         self._dumps = dumps
+        self._library = library
         self._open: dict[tuple[str, str | None], _OpenChunk] = {}
 
     def add(self, table: str, stream: str | None, change: Change, place: int) -> list[Packed]:
@@ -134,7 +142,7 @@ class Packer:
         current = self._open.get((table, stream))
         if current is not None and current.take(body, place, stored):
             return []
-        fresh = _OpenChunk(table, stream, self._limits)
+        fresh = _OpenChunk(table, stream, self._limits, self._library.compressobj(LEVEL))
         if not fresh.take(body, place, stored):
             return None
         self._open[table, stream] = fresh
@@ -157,10 +165,10 @@ def claim_check(table: str, stream: str | None, change: Change) -> tuple[Change,
 class _OpenChunk:
     """A chunk that still takes changes. It always can be closed within its limits."""
 
-    def __init__(self, table: str, stream: str | None, limits: Limits) -> None:
+    def __init__(self, table: str, stream: str | None, limits: Limits, deflate: Any) -> None:
         head, self._tail = chunk_frame(table, stream)
         self._table, self._stream, self._limits = table, stream, limits
-        self._deflate = zlib.compressobj(LEVEL)
+        self._deflate = deflate
         self._pieces = [self._deflate.compress(head)]
         self._emitted = len(self._pieces[0])
         self._flushed = 0  # bytes out at the last sync flush

@@ -46,6 +46,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any, Final, Literal, TypeAlias, cast
 
 VERSION: Final = 1
@@ -258,12 +259,9 @@ def encode_record(record: object, level: int = 6) -> str:
     return write_payload(zlib.compress(json.dumps(record, separators=(",", ":")).encode(), level))
 
 
-def read_payload(payload: object, limit: int = INFLATED_BYTES) -> bytes:
-    """The JSON inside a payload, still as bytes.
-
-    Raises ContractError if it is no payload, of a version this module cannot read, or longer
-    than `limit` bytes once inflated.
-    """
+def read_payload(payload: object, library: ModuleType = zlib) -> bytes:
+    """The JSON inside a payload, still as bytes. Raises ContractError if it is no payload, of a
+    version this module cannot read, or too long. library: as for `inflate`."""
     if not isinstance(payload, str):
         raise ContractError(f"the payload is no text but {type(payload).__name__}")
     version, colon, text = payload.partition(":")
@@ -275,32 +273,33 @@ def read_payload(payload: object, limit: int = INFLATED_BYTES) -> bytes:
         compressed = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise ContractError(f"the payload is no base64: {error}") from error
-    return inflate(compressed, limit)
+    return inflate(compressed, library)
 
 
-def inflate(compressed: bytes, limit: int = INFLATED_BYTES) -> bytes:
-    """Decompress, refusing to hold more than `limit` bytes. Raises ContractError."""
-    inflater = zlib.decompressobj()
+def inflate(compressed: bytes, library: ModuleType = zlib) -> bytes:
+    """Decompress, refusing to hold more than INFLATED_BYTES. Raises ContractError. library: stands
+    in for zlib, where a faster one is at hand."""
+    inflater = library.decompressobj()
     try:
-        content = inflater.decompress(compressed, limit + 1)
-    except zlib.error as error:
+        content: bytes = inflater.decompress(compressed, INFLATED_BYTES + 1)
+    except library.error as error:
         raise ContractError(f"not zlib: {error}") from error
-    if len(content) > limit:
-        raise ContractError(f"longer than {limit} bytes once inflated")
+    if len(content) > INFLATED_BYTES:
+        raise ContractError(f"longer than {INFLATED_BYTES} bytes once inflated")
     if not inflater.eof or inflater.unused_data:
         raise ContractError("the compressed data is cut off or has something behind it")
     return content
 
 
 def decode_chunk(
-    payload: object, *, limit: int = INFLATED_BYTES, loads: Callable[[bytes], Any] = json.loads
+    payload: object, *, loads: Callable[[bytes], Any] = json.loads, library: ModuleType = zlib
 ) -> Chunk:
     """The chunk in a payload: the inverse of `encode_chunk`.
 
-    loads: another JSON parser, if a faster one is at hand.
+    loads: another JSON parser, where a faster one is at hand. library: as for `inflate`.
     Raises ContractError, naming the field that is wrong.
     """
-    fields = _object(_parse(read_payload(payload, limit), loads), "chunk")
+    fields = _object(_parse(read_payload(payload, library), loads), "chunk")
     table, stream, changes = fields.get("table"), fields.get("stream"), fields.get("changes")
     if not isinstance(table, str) or not table:
         raise ContractError("chunk without the name of a table")
@@ -314,9 +313,9 @@ def decode_chunk(
     return Chunk(table, stream, tuple(_read_changes(changes, live=stream is not None)), handler)
 
 
-def decode_record(payload: object, *, limit: int = INFLATED_BYTES) -> object:
+def decode_record(payload: object) -> object:
     """The stream record in a payload: the inverse of `encode_record`. Raises ContractError."""
-    return _parse(read_payload(payload, limit), json.loads)
+    return _parse(read_payload(payload), json.loads)
 
 
 def _read_changes(changes: list[object], live: bool) -> Iterable[Change]:

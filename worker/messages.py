@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
+from zlib_ng import zlib_ng
 
 from producer.contract import (
     RECORD_TASK,
@@ -47,7 +48,7 @@ class MessageHandlers:
         started = time.monotonic()
         inflated: list[int] = []
         try:
-            chunk = decode_chunk(payload, loads=lambda text: _load(text, inflated))
+            chunk = decode_chunk(payload, loads=lambda text: _load(text, inflated), library=zlib_ng)
         except ContractError as error:
             self._reject(payload, message, "UndecodableMessage", str(error))
             return _refused("UndecodableMessage")

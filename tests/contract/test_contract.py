@@ -3,11 +3,13 @@
 import base64
 import json
 import zlib
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from zlib_ng import zlib_ng
 
 from producer.chunks import claim_check
 from producer.contract import (
@@ -75,6 +77,7 @@ def test_fields_of_a_later_producer_are_ignored() -> None:
     assert chunk.changes[0].new == {"id": {"S": "1"}}
 
 
+@pytest.mark.parametrize("library", [zlib, zlib_ng])
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
@@ -98,9 +101,11 @@ def test_fields_of_a_later_producer_are_ignored() -> None:
         (write_payload(zlib.compress(b"[]")), "chunk is no object"),
     ],
 )
-def test_what_is_no_payload_is_refused_with_its_reason(payload: object, words: str) -> None:
+def test_what_is_no_payload_is_refused_with_its_reason(
+    payload: object, words: str, library: ModuleType
+) -> None:
     with pytest.raises(ContractError, match=words):
-        decode_chunk(payload)
+        decode_chunk(payload, library=library)
 
 
 @pytest.mark.parametrize(

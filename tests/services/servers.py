@@ -16,7 +16,7 @@ ELASTICMQ = """\
 include classpath("application.conf")
 node-address {{ protocol = http, host = "{host}", port = {port}, context-path = "" }}
 rest-sqs {{
-  enabled = true, bind-hostname = "{host}", bind-port = {port}, sqs-limits = strict
+  enabled = true, bind-hostname = "{host}", bind-port = {port}, sqs-limits = {limits}
 }}
 rest-stats.enabled = false
 aws {{ region = us-east-1, accountId = "000000000000" }}
@@ -51,13 +51,20 @@ def start_dynamodb_local(directory: Path, *, port: int | None = None) -> Service
 
 
 def start_elasticmq(
-    directory: Path, *, persistent: bool = False, heap: str = "256m", port: int | None = None
+    directory: Path,
+    *,
+    persistent: bool = False,
+    strict: bool = True,
+    heap: str = "256m",
+    port: int | None = None,
 ) -> Service:
     """Start ElasticMQ with the limits of SQS and no queues; its log lies in `directory`.
 
-    `persistent` keeps queues and messages in `directory` for the next start. A message that was
-    deleted stays in the heap until its visibility timeout is over. Raises ServiceMissingError
-    without Java or Maven, ServiceFailedError when it does not come up.
+    `strict` means the 256 KiB that SQS once took; else a message may have what SQS takes now, and
+    more: there is nothing between them. `persistent` keeps queues and messages in `directory` for
+    the next start. A message that was deleted stays in the heap until its visibility timeout is
+    over. Raises ServiceMissingError without Java or Maven, ServiceFailedError when it does not come
+    up.
     """
     artefact = SERVICES["elasticmq"]
     home = prepare(artefact)
@@ -65,7 +72,9 @@ def start_elasticmq(
     config = directory / "elasticmq.conf"
 
     def build_command(port: int) -> list[str]:
-        config.write_text(build_elasticmq_config(directory, port, persistent=persistent))
+        config.write_text(
+            build_elasticmq_config(directory, port, persistent=persistent, strict=strict)
+        )
         main = "org.elasticmq.server.Main"
         return [*java, f"-Dconfig.file={config}", "-cp", f"{home / 'lib'}/*", main]
 
@@ -129,9 +138,11 @@ def build_java(artefact: Artefact, directory: Path, heap: str) -> list[str]:
     ]
 
 
-def build_elasticmq_config(directory: Path, port: int, *, persistent: bool) -> str:
+def build_elasticmq_config(
+    directory: Path, port: int, *, persistent: bool, strict: bool = True
+) -> str:
     """The text of ElasticMQ's configuration file."""
-    text = ELASTICMQ.format(host=HOST, port=port)
+    text = ELASTICMQ.format(host=HOST, port=port, limits="strict" if strict else "relaxed")
     if not persistent:
         return text
     return text + ELASTICMQ_STORAGE.format(

@@ -123,6 +123,14 @@ run "a_message_larger_than_its_batch" {
   expect_failures = [var.producer]
 }
 
+run "a_message_larger_than_the_provider_lets_a_queue_take" {
+  command = plan
+  variables {
+    producer = { message_bytes = 262145 }
+  }
+  expect_failures = [var.producer]
+}
+
 run "a_chunk_too_large_to_inflate" {
   command = plan
   variables {
