@@ -29,11 +29,11 @@ from producer.contract import (
     write_payload,
 )
 
-LEVEL: Final = 3
+LEVEL: Final = 2
 """Of zlib. `python -m bench.paths` measures what each leaves of changes of 1.3 KB, and its time as
 a multiple of one `json.dumps` of their records (docs/performance.md, "What was tried"): level 1:
-39 %, 0.7; 3: 38 %, 1.0; 4: 36 %, 1.2; 6: 35 %, 2.3. With 3 the whole handler costs about three
-of them."""
+39.3 %, 0.7; 2: 38.5 %, 0.8; 3: 37.6 %, 1.0; 4: 36.0 %, 1.2; 6: 34.7 %, 2.3. From 2 on a byte less
+costs ever more time."""
 
 _STREAM_BYTES: Final = 64
 """Over what deflate adds in blocks: zlib's header and checksum, a sync marker, the last block."""

@@ -83,7 +83,8 @@ Item: TypeAlias = dict[str, dict[str, Any]]
 
 KINDS: Final[frozenset[str]] = frozenset({"INSERT", "MODIFY", "REMOVE", "READ"})
 _SEQUENCE = re.compile(r"[0-9]{1,40}", re.ASCII)
-_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ILLEGAL: Final = "[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+"""Compiled where it is first needed: it takes as long as a quarter of the producer's import."""
 _PLAIN = (string.ascii_letters + string.digits + ":+/=").encode()  # what payloads are made of
 _KEY_TYPES = frozenset({"S", "N", "B"})
 _STREAM = re.compile(
@@ -234,7 +235,7 @@ def write_attributes(**values: str) -> dict[str, dict[str, str]]:
     refuses (Amazon SQS API reference, SendMessage).
     """
     legal = {
-        name: _ILLEGAL.sub("\ufffd", value).encode() for name, value in values.items() if value
+        name: re.sub(_ILLEGAL, "\ufffd", value).encode() for name, value in values.items() if value
     }
     cut = {name: text[:REASON_BYTES].decode(errors="ignore") for name, text in legal.items()}
     return {

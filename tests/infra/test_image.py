@@ -1,6 +1,8 @@
 """The image is built, runs without rights on a read-only root, does a worker's work, drains."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +19,7 @@ from console.local.services import start_moto, start_osmem
 from producer.contract import Change, Chunk, encode_chunk, queue_name, write_envelope
 from tests.infra import image as images
 from tests.infra.image import Container
-from tests.infra.terraform import ROOT
+from tests.infra.terraform import INFRA, ROOT
 from tests.polling import wait_for
 from tests.services.engines import refuse
 from tests.workers import CREDENTIALS, REGION, Queues, connect_sqs
@@ -179,6 +181,50 @@ def test_the_image_lacks_what_a_worker_does_not_need(
             assert "ModuleNotFoundError" in found.stderr, module
         held = container.execute("ls", "/app").stdout.split()
         assert held == ["console", "examples", "producer", "worker"]
+
+
+INVOKE = """
+import json, sys
+from producer.handler import handler
+class Context:
+    aws_request_id = "1"
+    def get_remaining_time_in_millis(self):
+        return 30_000
+print(json.dumps([sys.version_info[:2], handler(json.loads(sys.argv[1]), Context())]))
+"""
+
+
+def test_the_function_forwards_on_the_python_that_lambda_runs_it_with(
+    image: str, queues: Queues, account: str, cluster: str, tmp_path: Path
+) -> None:
+    """The image's Python is that of `infra/producer.tf`; the tests may run on an older one."""
+    key = {"id": {"S": "lambda"}}
+    record = {
+        "eventName": "INSERT",
+        "eventSource": "aws:dynamodb",
+        "eventSourceARN": STREAM,
+        "dynamodb": {
+            "ApproximateCreationDateTime": int(time.time()),
+            "Keys": key,
+            "NewImage": {**key, "title": {"S": "By the function"}, "author": {"S": "ann"}},
+            "SequenceNumber": "1" * 21,
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+        },
+    }
+    environment = tell(queues, account, cluster, "examples.posts.tables")
+    bucket = {"SLUICE_OVERFLOW_BUCKET": "overflow", "AWS_DEFAULT_REGION": REGION}
+    with images.run(image, environment | bucket, tmp_path) as container:
+        wait_until_healthy(container)
+        event = json.dumps({"Records": [record]})
+        done = container.execute("python", "-c", INVOKE, event)
+        assert done.returncode == 0, done.stderr
+        version, answer = json.loads(done.stdout.splitlines()[-1])
+        runtime = re.search(r'runtime += "python([0-9.]+)"', (INFRA / "producer.tf").read_text())
+        assert runtime is not None
+        assert runtime[1] == ".".join(map(str, version))
+        assert answer == {"batchItemFailures": []}, done.stdout
+        found = wait_for("the document", lambda: ask(cluster, "posts/_doc/lambda"))
+        assert found["_source"]["title"] == "By the function"
 
 
 def test_the_image_purges_tombstones_when_it_is_told_to(

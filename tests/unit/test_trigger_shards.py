@@ -265,7 +265,7 @@ def test_a_resumed_trigger_never_uses_latest() -> None:
     made.start(resume=True)
     assert made.trigger.snapshot() == {"shard-1": Position()}
     made.settle()
-    assert made.function.keys == ["a", "b"]
+    assert sorted(made.function.keys) == ["a", "b"]  # of two shards: in either order
 
 
 def test_reading_stops_while_enough_records_wait() -> None:
