@@ -19,11 +19,9 @@ import orjson
 import urllib3
 
 from bench.carrying import carry_payload
-from bench.corpus import TABLE, make_changes, name_stream
-from bench.pooling import EVENT, PROCESSES, RAW, SEQUENCES
+from bench.pooling import EVENT, PROCESSES, RAW
 from bench.stage import Stage
 from bench.tables import posts as declared
-from producer.chunks import fit_limits, pack
 from worker.cluster import connect, path
 from worker.index import Index
 from worker.mappings import META
@@ -79,18 +77,6 @@ def run_bulks(url: str, posts: Posts, way: Way) -> float:
         with ThreadPoolExecutor(PROCESSES) as threads:
             list(threads.map(post, bulks))
         return len(posts) / (time.perf_counter() - began)
-
-
-def make_payloads(posts: Posts, kind: str) -> list[str]:
-    """The payloads of events of these posts."""
-    limits = fit_limits("bench", 262_144, 1_048_576)
-    now = time.time_ns() // 1_000_000
-    payloads: list[str] = []
-    for start in range(0, len(posts), EVENT):
-        part = posts[start : start + EVENT]
-        changes = make_changes(part, at_ms=now, kind=kind, first=SEQUENCES.take(len(part)))
-        payloads += [one.payload for one in pack(TABLE, name_stream(TABLE), changes, limits)]
-    return payloads
 
 
 def make_chosen(stage: Stage, *, stored: bool = False) -> None:

@@ -70,29 +70,36 @@ class Sequences:
 SEQUENCES: Final = Sequences()
 
 
-def make_bodies(
+def make_payloads(
     posts: Posts,
-    queue: str,
     kind: str,
+    *,
+    queue: str = "bench",
     tables: Sequence[str] = (TABLE,),
     cut: Cut = Cut(),
 ) -> list[str]:
-    """The messages that the producer makes of these posts, in events as Lambda delivers them.
+    """The chunks that the producer makes of these posts, in events as Lambda delivers them.
 
-    tables: events go to them in turns.
+    queue: its name. tables: events go to them in turns.
     """
-    limits = fit_limits(queue_name(queue), cut.message_bytes, 4 * cut.message_bytes)
+    limits = fit_limits(queue, cut.message_bytes, 4 * cut.message_bytes)
     now = time.time_ns() // 1_000_000
-    bodies: list[str] = []
+    payloads: list[str] = []
     for start in range(0, len(posts), cut.event):
         part = posts[start : start + cut.event]
         table = tables[start // cut.event % len(tables)]
         changes = make_changes(part, at_ms=now, kind=kind, first=SEQUENCES.take(len(part)))
-        bodies += [
-            write_envelope(packed.payload, queue_name(queue))
-            for packed in pack(table, name_stream(table), changes, limits)
-        ]
-    return bodies
+        payloads += [one.payload for one in pack(table, name_stream(table), changes, limits)]
+    return payloads
+
+
+def make_bodies(
+    posts: Posts, queue: str, kind: str, tables: Sequence[str] = (TABLE,), cut: Cut = Cut()
+) -> list[str]:
+    """The same as messages. queue: its URL."""
+    name = queue_name(queue)
+    payloads = make_payloads(posts, kind, queue=name, tables=tables, cut=cut)
+    return [write_envelope(payload, name) for payload in payloads]
 
 
 def send(queues: Queues, bodies: Iterable[str]) -> None:
