@@ -17,6 +17,7 @@ import pytest
 from console.init.names import module_name
 from console.local.services import start_moto, start_osmem
 from producer.contract import Change, Chunk, encode_chunk, queue_name, write_envelope
+from tests.fakes import make_record
 from tests.infra import image as images
 from tests.infra.image import Container
 from tests.infra.terraform import INFRA, ROOT
@@ -198,19 +199,9 @@ def test_the_function_forwards_on_the_python_that_lambda_runs_it_with(
     image: str, queues: Queues, account: str, cluster: str, tmp_path: Path
 ) -> None:
     """The image's Python is that of `infra/producer.tf`; the tests may run on an older one."""
-    key = {"id": {"S": "lambda"}}
-    record = {
-        "eventName": "INSERT",
-        "eventSource": "aws:dynamodb",
-        "eventSourceARN": STREAM,
-        "dynamodb": {
-            "ApproximateCreationDateTime": int(time.time()),
-            "Keys": key,
-            "NewImage": {**key, "title": {"S": "By the function"}, "author": {"S": "ann"}},
-            "SequenceNumber": "1" * 21,
-            "StreamViewType": "NEW_AND_OLD_IMAGES",
-        },
-    }
+    image_after = {"id": {"S": "1"}, "title": {"S": "By the function"}, "author": {"S": "ann"}}
+    now = int(time.time())
+    record = make_record(1, arn=STREAM, ApproximateCreationDateTime=now, NewImage=image_after)
     environment = tell(queues, account, cluster, "examples.posts.tables")
     bucket = {"SLUICE_OVERFLOW_BUCKET": "overflow", "AWS_DEFAULT_REGION": REGION}
     with images.run(image, environment | bucket, tmp_path) as container:
@@ -223,7 +214,7 @@ def test_the_function_forwards_on_the_python_that_lambda_runs_it_with(
         assert runtime is not None
         assert runtime[1] == ".".join(map(str, version))
         assert answer == {"batchItemFailures": []}, done.stdout
-        found = wait_for("the document", lambda: ask(cluster, "posts/_doc/lambda"))
+        found = wait_for("the document", lambda: ask(cluster, "posts/_doc/1"))
         assert found["_source"]["title"] == "By the function"
 
 

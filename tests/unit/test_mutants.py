@@ -38,6 +38,5 @@ def test_a_suite_that_does_not_end_is_interrupted_and_may_tidy_up(tmp_path: Path
         "except KeyboardInterrupt:\n"
         "    print('tidied up')\n"
     )
-    # On a busy machine the interrupt may come before the script is there to tidy up.
-    outcomes = (run(["-c", script], tmp_path, limit_s=seconds) for seconds in (2, 8, 30))
-    assert (None, "tidied up\n") in outcomes
+    # Ten seconds: on a busy machine Python takes some of them to come to the script at all.
+    assert run(["-c", script], tmp_path, limit_s=10) == (None, "tidied up\n")

@@ -179,6 +179,8 @@ def test_elasticmq_keeps_to_loopback_with_the_limits_of_sqs(tmp_path: Path) -> N
     assert 'bind-hostname = "127.0.0.1", bind-port = 4321, sqs-limits = strict' in text
     assert "jdbc" not in text
     assert str(tmp_path) in build_elasticmq_config(tmp_path, 4321, persistent=True)
+    relaxed = build_elasticmq_config(tmp_path, 4321, persistent=False, strict=False)
+    assert "sqs-limits = relaxed" in relaxed
 
 
 def test_elasticsearch_keeps_to_loopback_and_its_data_in_the_given_folder(tmp_path: Path) -> None:
